@@ -28,13 +28,13 @@ void cf_buf_wipe(cf_buf *buf) {
 
 void cf_buf_reset(cf_buf *buf) {
     buf->size = 0;
-    buf->failed = false;
+    buf->failed = buf->too_large = false;
 }
 
 uint8_t *cf_buf_reserve(cf_buf *buf, size_t extra) {
     if (buf->failed) return NULL;
     if (extra > buf->max || buf->size > buf->max - extra) {
-        buf->failed = true;
+        buf->failed = buf->too_large = true;
         return NULL;
     }
     size_t need = buf->size + extra;
@@ -113,9 +113,8 @@ void cf_buf_put_bytes(cf_buf *buf, cf_span span) {
 
 cf_err *cf_buf_check(const cf_buf *buf, const char *what) {
     if (!buf->failed) return NULL;
-    if (buf->size >= buf->max || buf->capacity >= buf->max / 2)
-        return cf_fail(CF_ERR_TOO_LARGE, "%s: more than %zu bytes", what, buf->max);
-    return cf_fail(CF_ERR_OUT_OF_MEMORY, "%s: no memory, or more than %zu bytes", what, buf->max);
+    if (buf->too_large) return cf_fail(CF_ERR_TOO_LARGE, "%s: more than %zu bytes", what, buf->max);
+    return cf_fail(CF_ERR_OUT_OF_MEMORY, "%s: no memory for %zu bytes", what, buf->size);
 }
 
 /* The next size bytes, or NULL after marking the cursor as failed. */

@@ -38,6 +38,7 @@ typedef struct cf_buf {
     size_t capacity;
     size_t max;
     bool failed;
+    bool too_large; /* failed because of max, not for lack of memory */
 } cf_buf;
 
 void cf_buf_init(cf_buf *buf, size_t max);

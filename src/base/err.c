@@ -20,6 +20,9 @@ struct cf_err {
 /* Returned when there is no memory to describe a failure; never freed, never written to. */
 static cf_err no_memory = {.code = CF_ERR_OUT_OF_MEMORY, .message = NULL};
 
+static cf_err *make(cf_err *cause, cf_code code, int err_no, const char *reason, const char *format, va_list args)
+    __attribute__((format(printf, 5, 0)));
+
 static cf_err *make(cf_err *cause, cf_code code, int err_no, const char *reason, const char *format, va_list args) {
     cf_err *err = calloc(1, sizeof *err);
     if (!err) {

@@ -62,7 +62,7 @@ typedef struct cf_err cf_err;
 /* cf_fail: a new error. The message names the object ("pack 17 of server x: ...").                    */
 cf_err *cf_fail(cf_code code, const char *format, ...) __attribute__((format(printf, 2, 3), warn_unused_result));
 /* cf_fail_reason: the same with a reason: a short, stable, lower-case word that scripts can test
- * ("expired"). reason must be a string literal.                                                       */
+ * ("expired"); copied, at most 47 characters of it.                                                   */
 cf_err *cf_fail_reason(cf_code code, const char *reason, const char *format, ...)
     __attribute__((format(printf, 3, 4), warn_unused_result));
 /* cf_fail_errno: the same, with the system's own word for err_no added to the message.                */

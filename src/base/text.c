@@ -162,10 +162,16 @@ void cf_text_size(uint64_t bytes, char out[24]) {
     snprintf(out, 24, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
 }
 
+static cf_err *not_a_size(const char *text) {
+    return cf_fail(CF_ERR_BAD_USAGE, "'%s' is not a size (such as 512K, 1.5GiB, 100 MB)", text);
+}
+
 cf_err *cf_text_parse_size(const char *text, uint64_t *bytes) {
+    if (!isdigit((unsigned char)text[0])) return not_a_size(text);
     char *end = NULL;
-    double number = isdigit((unsigned char)text[0]) ? strtod(text, &end) : -1;
-    if (number < 0) return cf_fail(CF_ERR_BAD_USAGE, "'%s' is not a size (such as 512K, 1.5GiB, 100 MB)", text);
+    double number = strtod(text, &end);
+    /* Digits and a point only: strtod would also take 0x10 and 1e9. */
+    if (end != text + strspn(text, "0123456789.")) return not_a_size(text);
     while (*end == ' ') end++;
     static const struct {
         const char *unit;
@@ -180,7 +186,7 @@ cf_err *cf_text_parse_size(const char *text, uint64_t *bytes) {
         *bytes = (uint64_t)value;
         return NULL;
     }
-    return cf_fail(CF_ERR_BAD_USAGE, "'%s' is not a size (such as 512K, 1.5GiB, 100 MB)", text);
+    return not_a_size(text);
 }
 
 bool cf_text_parse_u64(const char *text, uint64_t max, uint64_t *value) {

@@ -12,7 +12,7 @@
 
 /* cf_text_format: a fresh string; NULL only without memory.                                           */
 char *cf_text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
-char *cf_text_vformat(const char *format, va_list args);
+char *cf_text_vformat(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 /* cf_hex_encode: 2 * size characters and a NUL into out.                                              */
 void cf_hex_encode(const void *data, size_t size, char *out);
 /* cf_hex_decode: exactly size bytes from exactly 2 * size digits (either case); false otherwise.      */

@@ -1,0 +1,131 @@
+/* coffer backup: back up paths now. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/backup_job.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/config_file.h"
+#include "cli/home.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+
+struct backup_options {
+    const char *retain_until;
+    bool full_scan, cross_file_systems;
+};
+
+static const cf_option options[] = {
+    CF_OPTION_TEXT(struct backup_options, retain_until, "retain-until", "DATE", "keep the recovery point until DATE (2027-01-31)"),
+    CF_OPTION_FLAG(struct backup_options, full_scan, "full-scan", "read every file, also those that look unchanged"),
+    CF_OPTION_FLAG(struct backup_options, cross_file_systems, "cross-file-systems", "enter other file systems below PATH (never /proc and the like)"),
+    CF_OPTION_END};
+
+static void show_note(void *context, const char *text) {
+    cf_output_note(context, "%s", text);
+}
+
+static json_t *summary_json(const cf_backup_outcome *outcome) {
+    const cf_summary *s = &outcome->summary;
+    return json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "type", "summary",
+                     "job_id", cf_json_hex(outcome->job.bytes, 16), "point_id", cf_json_hex(outcome->point.bytes, 32),
+                     "base_point", outcome->has_base ? cf_json_hex(outcome->base.bytes, 32) : json_null(), "scan",
+                     s->tracked ? "tracked" : "full", "scan_reason", outcome->scan_reason, "status", outcome->status,
+                     "files", (json_int_t)s->files, "directories", (json_int_t)s->directories, "bytes", (json_int_t)s->bytes,
+                     "files_new", (json_int_t)s->files_new, "files_changed", (json_int_t)s->files_changed, "files_unchanged",
+                     (json_int_t)s->files_unchanged, "bytes_read", (json_int_t)s->bytes_read, "bytes_stored",
+                     (json_int_t)s->bytes_stored, "warnings", (json_int_t)s->warnings, "seconds",
+                     (double)outcome->seconds_ms / 1000.0);
+}
+
+static void print_summary(const cf_backup_outcome *outcome) {
+    const cf_summary *s = &outcome->summary;
+    char bytes[24], read[24], stored[24], point[CF_HEX_SIZE(32)], job[CF_HEX_SIZE(16)];
+    cf_text_size(s->bytes, bytes);
+    cf_text_size(s->bytes_read, read);
+    cf_text_size(s->bytes_stored, stored);
+    cf_hex_encode(outcome->point.bytes, 32, point);
+    cf_hex_encode(outcome->job.bytes, 16, job);
+    printf("recovery point %.12s\n", point);
+    printf("  %llu files, %llu folders, %s\n", (unsigned long long)s->files, (unsigned long long)s->directories, bytes);
+    printf("  %llu new, %llu changed, %llu unchanged; %s read, %s sent in %.1f s\n", (unsigned long long)s->files_new,
+           (unsigned long long)s->files_changed, (unsigned long long)s->files_unchanged, read, stored,
+           (double)outcome->seconds_ms / 1000.0);
+    if (s->warnings)
+        printf("  %llu warnings: coffer jobs %.12s\n", (unsigned long long)s->warnings, job);
+}
+
+static cf_err *check_date(const char *date) {
+    char text[48];
+    cf_time time;
+    if (!date) return NULL;
+    snprintf(text, sizeof text, "%.20sT00:00:00Z", date);
+    if (strlen(date) != 10 || !cf_time_parse(text, &time))
+        return cf_fail(CF_ERR_BAD_USAGE, "--retain-until %s: a date such as 2027-01-31 is expected", date);
+    return NULL;
+}
+
+static cf_err *run_job(cf_cli *cli, const cf_home *home, const struct backup_options *opt, const cf_sources *sources) {
+    cf_config config;
+    CF_TRY(cf_config_load(home->config, &config));
+    CF_AUTO(cf_state) state = NULL;
+    CF_AUTO(cf_access) access = NULL;
+    CF_TRY(cf_state_open(home->state, NULL, &state));
+    cf_access_options access_options = {.retry_total_ms = CF_RETRY_JOB_MS, .cancel = cli->cancel};
+    CF_TRY(cf_access_open(state, &access_options, &access));
+    cf_progress progress;
+    cf_progress_init(&progress);
+    cf_progress_view *view = NULL;
+    cf_err *err = cf_progress_show(cli, &progress, &view);
+    cf_backup_outcome outcome = {.scan_reason = "", .status = "failed"};
+    cf_backup_job job = {.state = state,
+                         .access = access,
+                         .config = &config,
+                         .scratch = home->scratch,
+                         .sources = sources,
+                         .selection = CF_SELECTION_MANUAL,
+                         .full_scan = opt->full_scan,
+                         .cross_file_systems = opt->cross_file_systems,
+                         .retain_until = opt->retain_until,
+                         .cancel = cli->cancel,
+                         .progress = &progress,
+                         .note = show_note,
+                         .context = cli};
+    if (!err) err = cf_backup_run(&job, &outcome);
+    cf_progress_view_free(view);
+    cf_progress_wipe(&progress);
+    CF_TRY(err);
+    cli->warnings = outcome.summary.warnings > 0;
+    if (cli->json) return cf_output_json(summary_json(&outcome));
+    if (!cli->quiet) print_summary(&outcome);
+    return NULL;
+}
+
+static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
+    const struct backup_options *opt = given;
+    CF_AUTO_HOME cf_home home = {0};
+    CF_AUTO(cf_sources) sources = NULL;
+    CF_TRY(check_date(opt->retain_until));
+    CF_TRY(cf_home_resolve(cli->home, &home));
+    CF_TRY(cf_sources_new(&sources));
+    for (size_t i = 0; i < arguments->count; i++) CF_TRY(cf_sources_add(sources, arguments->item[i]));
+    CF_TRY(cf_home_create(&home));
+    return run_job(cli, &home, opt, sources);
+}
+
+const cf_command cf_cmd_backup = {
+    .name = "backup",
+    .arguments = "PATH...",
+    .summary = "back up files and folders now",
+    .description = "Stores a recovery point of every PATH. Files that have not changed since the last point of the same\n"
+                   "paths are not opened; what the vault has already is not sent. Ctrl-C keeps what was sent: the\n"
+                   "next run continues there.\n",
+    .examples = "coffer backup /etc /home\n"
+                "coffer backup /srv --retain-until 2027-01-31\n"
+                "coffer backup / --cross-file-systems --json\n",
+    .options = options,
+    .options_size = sizeof(struct backup_options),
+    .min_arguments = 1,
+    .max_arguments = CF_ANY_COUNT,
+    .run = run,
+};

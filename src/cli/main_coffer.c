@@ -1,0 +1,18 @@
+/* coffer: the agent's command line and job runner. */
+#include "cli/commands.h"
+
+static const cf_command *const commands[] = {
+    &cf_cmd_explain,
+    NULL,
+};
+
+static const cf_program program = {
+    .name = "coffer",
+    .summary = "back up this server to a vault, and get it back",
+    .commands = commands,
+    .has_home = true,
+};
+
+int main(int argc, char **argv) {
+    return cf_cli_main(&program, argc, argv);
+}

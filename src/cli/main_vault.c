@@ -1,0 +1,18 @@
+/* coffer-vault: the vault's service and its administrator's command line. Links no code that opens keys,
+ * decrypts or reads a tree: scripts/check-wall. */
+#include "cli/commands.h"
+
+static const cf_command *const commands[] = {
+    &cf_cmd_explain,
+    NULL,
+};
+
+static const cf_program program = {
+    .name = "coffer-vault",
+    .summary = "keep the backups of servers",
+    .commands = commands,
+};
+
+int main(int argc, char **argv) {
+    return cf_cli_main(&program, argc, argv);
+}

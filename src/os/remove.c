@@ -1,0 +1,165 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "os/dir.h"
+#include "os/fail.h"
+#include "os/file.h"
+#include "os/hooks.h"
+#include "os/stat.h"
+
+/* One folder on the way down. Only the deepest one is open: the way back up is "..", and checked. */
+typedef struct level {
+    uint64_t inode, device;
+    char *name; /* in the folder above */
+} level;
+
+typedef struct remover {
+    cf_dir *dir;
+    level *levels;
+    size_t count, capacity;
+    int fd; /* of the deepest level */
+    uint64_t device, mount_id;
+} remover;
+
+static cf_err *push(remover *self, const char *name, const cf_stat *stat) {
+    if (self->count == self->capacity) {
+        size_t capacity = self->capacity ? self->capacity * 2 : 16;
+        level *levels = reallocarray(self->levels, capacity, sizeof *levels);
+        if (!levels) return cf_fail(CF_ERR_OUT_OF_MEMORY, "removing a deep folder");
+        self->levels = levels;
+        self->capacity = capacity;
+    }
+    char *copy = strdup(name);
+    if (!copy) return cf_fail(CF_ERR_OUT_OF_MEMORY, "removing a deep folder");
+    self->levels[self->count++] = (level){stat->inode, stat->device, copy};
+    return NULL;
+}
+
+static cf_err *enter(remover *self, const char *name) {
+    CF_AUTO_FD int fd = -1;
+    cf_stat stat;
+    CF_TRY(cf_os_open_folder(self->fd, name, &fd, &stat));
+    if (stat.device != self->device || stat.mount_id != self->mount_id) {
+        cf_err *err = cf_os_fail(EXDEV, "remove", name);
+        cf_err_set_reason(err, "mounted");
+        return err;
+    }
+    CF_TRY(push(self, name, &stat));
+    close(self->fd);
+    self->fd = fd;
+    fd = -1;
+    return NULL;
+}
+
+static cf_err *leave(remover *self) {
+    level *done = &self->levels[self->count - 1];
+    CF_AUTO_FD int up = openat(self->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (up < 0) return cf_os_fail(errno, "open the folder above", done->name);
+    if (self->count > 1) {
+        const level *above = done - 1;
+        cf_stat stat;
+        CF_TRY(cf_os_stat(up, "", &stat));
+        /* Moved away meanwhile: what ".." is now must not be touched. */
+        if (stat.inode != above->inode || stat.device != above->device) return cf_os_fail(ESTALE, "remove", done->name);
+    }
+    close(self->fd);
+    self->fd = up;
+    up = -1;
+    return NULL;
+}
+
+/* Removes what is no folder in the deepest level; *sub is true when a folder was entered. */
+static cf_err *empty_level(remover *self, bool *sub) {
+    *sub = false;
+    CF_TRY(cf_dir_start(self->dir, self->fd, self->levels[self->count - 1].name));
+    for (;;) {
+        cf_dir_entry entry;
+        bool more = false;
+        CF_TRY(cf_dir_next(self->dir, &entry, &more));
+        if (!more) return NULL;
+        if (entry.type != CF_TYPE_DIRECTORY) {
+            if (cf_sys_unlink(self->fd, entry.name) == 0 || errno == ENOENT) continue;
+            if (errno != EISDIR && errno != EPERM) return cf_os_fail(errno, "remove", entry.name);
+            if (entry.type != 0) return cf_os_fail(errno, "remove", entry.name);
+        }
+        if (cf_sys_rmdir(self->fd, entry.name) == 0) continue; /* most often empty already, or full */
+        if (errno != ENOTEMPTY && errno != EEXIST && errno != EBUSY) return cf_os_fail(errno, "remove", entry.name);
+        *sub = true;
+        return enter(self, entry.name);
+    }
+}
+
+static cf_err *remove_levels(remover *self, int top_fd) {
+    while (self->count > 0) {
+        bool sub = false;
+        CF_TRY(empty_level(self, &sub));
+        if (sub) continue;
+        CF_TRY(leave(self));
+        level *done = &self->levels[--self->count];
+        /* the top's folder is the caller's descriptor: ".." could be another one meanwhile */
+        int result = cf_sys_rmdir(self->count == 0 ? top_fd : self->fd, done->name);
+        cf_err *err = result < 0 && errno != ENOENT ? cf_os_fail(errno, "remove", done->name) : NULL;
+        free(done->name);
+        CF_TRY(err);
+    }
+    return NULL;
+}
+
+cf_err *cf_dir_remove_tree(int dirfd, const char *name) {
+    if (cf_sys_unlink(dirfd, name) == 0 || errno == ENOENT) return NULL;
+    if (errno != EISDIR && errno != EPERM) return cf_os_fail(errno, "remove", name);
+    if (cf_sys_rmdir(dirfd, name) == 0) return NULL;
+    if (errno != ENOTEMPTY && errno != EEXIST) return cf_os_fail(errno, "remove", name);
+    remover self = {.fd = -1};
+    cf_stat folder, stat;
+    CF_TRY(cf_os_stat(dirfd == AT_FDCWD ? AT_FDCWD : dirfd, dirfd == AT_FDCWD ? "." : "", &folder));
+    CF_TRY(cf_os_open_folder(dirfd, name, &self.fd, &stat));
+    self.device = stat.device;
+    self.mount_id = stat.mount_id;
+    cf_err *err = cf_dir_new(&self.dir);
+    if (!err && (stat.device != folder.device || stat.mount_id != folder.mount_id)) {
+        err = cf_os_fail(EXDEV, "remove", name);
+        cf_err_set_reason(err, "mounted");
+    }
+    if (!err) err = push(&self, name, &stat);
+    if (!err) err = remove_levels(&self, dirfd);
+    while (self.count > 0) free(self.levels[--self.count].name);
+    free(self.levels);
+    cf_dir_free(self.dir);
+    close(self.fd);
+    return err;
+}
+
+/* Removes one temporary file unless a writer holds its lock. */
+static cf_err *remove_leftover(int dirfd, const char *name, unsigned *count) {
+    CF_AUTO_FD int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) return NULL; /* in use, gone, or not ours to judge */
+    bool existed = false;
+    CF_TRY(cf_file_remove(dirfd, name, &existed));
+    if (existed) (*count)++;
+    return NULL;
+}
+
+cf_err *cf_file_remove_leftovers(int dirfd, const char *name, unsigned *count) {
+    CF_AUTO(cf_dir) dir = NULL;
+    CF_AUTO_FD int fd = -1;
+    unsigned removed = 0;
+    CF_TRY(cf_dir_new(&dir));
+    CF_TRY(cf_os_open_folder(dirfd, ".", &fd, NULL));
+    CF_TRY(cf_dir_start(dir, fd, name));
+    for (;;) {
+        cf_dir_entry entry;
+        bool more = false;
+        CF_TRY(cf_dir_next(dir, &entry, &more));
+        if (!more) break;
+        if (strncmp(entry.name, CF_FILE_TEMPORARY_PREFIX, strlen(CF_FILE_TEMPORARY_PREFIX)) != 0) continue;
+        if (entry.type == CF_TYPE_FILE || entry.type == 0) CF_TRY(remove_leftover(dirfd, entry.name, &removed));
+    }
+    if (count) *count = removed;
+    return NULL;
+}

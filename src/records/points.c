@@ -1,0 +1,119 @@
+/* Recovery points, key slots, key records. */
+#include <stdlib.h>
+
+#include "records/private.h"
+
+cf_err *cf_records_add_point(cf_records *records, const cf_point_row *row) {
+    const int64_t *until = row->has_retain_until ? &row->retain_until : NULL;
+    CF_TRY(cf_db_run(records->db, NULL,
+                     "INSERT INTO points(id,server,counter,previous,session,size,received,base,chain,summary)"
+                     " VALUES(?,?,?,?,?,?,?,?,?,?)",
+                     "phiphiipib", &row->id, &row->server, (int64_t)row->counter, &row->previous, &row->session,
+                     (int64_t)row->size, row->received, row->delta ? &row->base : NULL, (int64_t)row->chain,
+                     cf_span_of(row->summary, row->summary_size)));
+    if (until)
+        CF_TRY(cf_db_run(records->db, NULL, "UPDATE points SET retain_until=? WHERE id=?", "ip", *until, &row->id));
+    return cf_db_run(records->db, NULL,
+                     "UPDATE servers SET newest=?,newest_counter=?,last_point=? WHERE id=? AND newest_counter<?", "piihi",
+                     &row->id, (int64_t)row->counter, row->received, &row->server, (int64_t)row->counter);
+}
+
+#define POINT_COLUMNS "id,counter,previous,session,size,received,retain_until,base,chain,summary"
+
+static cf_err *read_point(const cf_db_rows *rows, const cf_id16 *server, cf_point_row *row) {
+    *row = (cf_point_row){.server = *server};
+    cf_span summary = cf_db_blob(rows, 9);
+    if (!cf_db_bytes(rows, 0, row->id.bytes, 32) || !cf_db_bytes(rows, 2, row->previous.bytes, 32) ||
+        !cf_db_bytes(rows, 3, row->session.bytes, 16) || summary.size > sizeof row->summary)
+        return cf_fail(CF_ERR_DATABASE, "a recovery point's row is malformed");
+    row->counter = (uint64_t)cf_db_int(rows, 1);
+    row->size = (uint64_t)cf_db_int(rows, 4);
+    row->received = cf_db_int(rows, 5);
+    row->has_retain_until = !cf_db_null(rows, 6);
+    row->retain_until = cf_db_int(rows, 6);
+    row->delta = cf_db_bytes(rows, 7, row->base.bytes, 32);
+    row->chain = (uint8_t)cf_db_int(rows, 8);
+    if (summary.size) memcpy(row->summary, summary.data, summary.size);
+    row->summary_size = summary.size;
+    return NULL;
+}
+
+cf_err *cf_records_find_point(cf_records *records, const cf_id16 *server, const cf_id32 *id, bool *found,
+                              cf_point_row *row) {
+    CF_AUTO_ROWS cf_db_rows rows = {0};
+    bool there = false;
+    CF_TRY(cf_db_query(records->db, &rows, "SELECT " POINT_COLUMNS " FROM points WHERE id=? AND server=?", "ph", id,
+                       server));
+    CF_TRY(cf_db_next(&rows, &there));
+    if (there) CF_TRY(read_point(&rows, server, row));
+    *found = there;
+    return NULL;
+}
+
+cf_err *cf_records_list_points(cf_records *records, const cf_id16 *server, cf_point_row **out, size_t *count) {
+    CF_AUTO_ROWS cf_db_rows rows = {0};
+    CF_AUTO_FREE cf_point_row *list = NULL;
+    size_t got = 0;
+    CF_TRY(cf_db_query(records->db, &rows, "SELECT " POINT_COLUMNS " FROM points WHERE server=? ORDER BY counter", "h",
+                       server));
+    for (bool more = true;;) {
+        CF_TRY(cf_db_next(&rows, &more));
+        if (!more) break;
+        CF_TRY(cf_rows_grow((void **)&list, got, sizeof *list));
+        CF_TRY(read_point(&rows, server, &list[got]));
+        got++;
+    }
+    *out = cf_take(list);
+    *count = got;
+    return NULL;
+}
+
+cf_err *cf_records_add_slot(cf_records *records, const cf_id16 *server, uint32_t number, cf_span slot) {
+    return cf_db_run(records->db, NULL, "INSERT INTO slots(server,number,slot) VALUES(?,?,?)", "hib", server,
+                     (int64_t)number, slot);
+}
+
+static cf_err *one_blob(cf_db_rows *rows, bool *found, cf_buf *out) {
+    bool there = false;
+    CF_TRY(cf_db_next(rows, &there));
+    *found = there;
+    if (!there) return NULL;
+    cf_buf_put_span(out, cf_db_blob(rows, 0));
+    return cf_buf_check(out, "a row of the database");
+}
+
+cf_err *cf_records_get_slot(cf_records *records, const cf_id16 *server, uint32_t number, bool *found, cf_buf *out) {
+    CF_AUTO_ROWS cf_db_rows rows = {0};
+    CF_TRY(cf_db_query(records->db, &rows, "SELECT slot FROM slots WHERE server=? AND number=?", "hi", server,
+                       (int64_t)number));
+    return one_blob(&rows, found, out);
+}
+
+cf_err *cf_records_list_slots(cf_records *records, const cf_id16 *server, uint32_t **out, size_t *count) {
+    CF_AUTO_ROWS cf_db_rows rows = {0};
+    CF_AUTO_FREE uint32_t *list = NULL;
+    size_t got = 0;
+    CF_TRY(cf_db_query(records->db, &rows, "SELECT number FROM slots WHERE server=? ORDER BY number", "h", server));
+    for (bool more = true;;) {
+        CF_TRY(cf_db_next(&rows, &more));
+        if (!more) break;
+        CF_TRY(cf_rows_grow((void **)&list, got, sizeof *list));
+        list[got++] = (uint32_t)cf_db_int(&rows, 0);
+    }
+    *out = cf_take(list);
+    *count = got;
+    return NULL;
+}
+
+cf_err *cf_records_add_record(cf_records *records, const cf_id16 *server, const cf_id16 *session, cf_span record) {
+    return cf_db_run(records->db, NULL, "INSERT INTO records(server,session,record) VALUES(?,?,?)", "hhb", server, session,
+                     record);
+}
+
+cf_err *cf_records_get_record(cf_records *records, const cf_id16 *server, const cf_id16 *session, bool *found,
+                              cf_buf *out) {
+    CF_AUTO_ROWS cf_db_rows rows = {0};
+    CF_TRY(cf_db_query(records->db, &rows, "SELECT record FROM records WHERE server=? AND session=?", "hh", server,
+                       session));
+    return one_blob(&rows, found, out);
+}

@@ -1,0 +1,259 @@
+/* The table of known pack frames. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "repo/reader_internal.h"
+
+void cf_packs_init(cf_packs *packs) {
+    memset(packs, 0, sizeof *packs);
+    pthread_mutex_init(&packs->lock, NULL);
+}
+
+static void packed_free(cf_packed *pack) {
+    if (!pack) return;
+    free(pack->why);
+    free(pack->extents);
+    cf_wipe(&pack->keys, sizeof pack->keys);
+    free(pack);
+}
+CF_DEFINE_AUTO(cf_packed, packed_free)
+
+void cf_packs_wipe(cf_packs *packs) {
+    while (packs->oldest) {
+        cf_packed *next = packs->oldest->newer;
+        packed_free(packs->oldest);
+        packs->oldest = next;
+    }
+    pthread_mutex_destroy(&packs->lock);
+}
+
+static cf_packed **bucket_of(cf_packs *packs, uint64_t number) {
+    return &packs->bucket[number % CF_PACKED_BUCKETS];
+}
+
+static void use_unlink(cf_packs *packs, cf_packed *pack) {
+    if (pack->older) pack->older->newer = pack->newer;
+    else packs->oldest = pack->newer;
+    if (pack->newer) pack->newer->older = pack->older;
+    else packs->newest = pack->older;
+    pack->older = pack->newer = NULL;
+}
+
+static void use_append(cf_packs *packs, cf_packed *pack) {
+    pack->older = packs->newest;
+    pack->newer = NULL;
+    if (packs->newest) packs->newest->newer = pack;
+    else packs->oldest = pack;
+    packs->newest = pack;
+}
+
+static cf_packed *find(cf_packs *packs, uint64_t number) {
+    for (cf_packed *pack = *bucket_of(packs, number); pack; pack = pack->chain)
+        if (pack->number == number) return pack;
+    return NULL;
+}
+
+static void forget(cf_packs *packs, cf_packed *pack) {
+    cf_packed **link = bucket_of(packs, pack->number);
+    while (*link != pack) link = &(*link)->chain;
+    *link = pack->chain;
+    use_unlink(packs, pack);
+    packs->count--;
+    packed_free(pack);
+}
+
+/* Keeps the table within its size; packs in use stay. */
+static void shrink(cf_packs *packs) {
+    for (cf_packed *pack = packs->oldest, *next; pack && packs->count > CF_PACKED_KEPT; pack = next) {
+        next = pack->newer;
+        if (pack->refs == 0) forget(packs, pack);
+    }
+}
+
+/* Takes pack unless the number is known already. */
+static void keep(cf_packs *packs, cf_packed *pack) {
+    pthread_mutex_lock(&packs->lock);
+    if (find(packs, pack->number)) {
+        packed_free(pack);
+    } else {
+        cf_packed **bucket = bucket_of(packs, pack->number);
+        pack->chain = *bucket;
+        *bucket = pack;
+        use_append(packs, pack);
+        packs->count++;
+        shrink(packs);
+    }
+    pthread_mutex_unlock(&packs->lock);
+}
+
+/* err is freed; only what says something about the pack itself is remembered, the rest is passed on. */
+static cf_err *remember_broken(cf_packed *pack, const char *reason, cf_err *err) {
+    CF_AUTO(cf_err) owned = err;
+    if (!cf_err_has(owned, CF_F_DAMAGE)) return cf_take(owned);
+    pack->broken = reason;
+    pack->why = strdup(cf_err_message(owned));
+    return pack->why ? NULL : cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a pack's state");
+}
+
+static cf_err *check_header(const cf_reader *reader, const cf_packed *pack) {
+    if (pack->header.number != pack->number)
+        return cf_fail_reason(CF_ERR_PACK_UNREADABLE, "header", "pack %llu stands where pack %llu should",
+                              (unsigned long long)pack->header.number, (unsigned long long)pack->number);
+    if (!cf_id16_equal(&pack->header.server, &reader->server))
+        return cf_fail_reason(CF_ERR_PACK_UNREADABLE, "header", "it belongs to another server");
+    return NULL;
+}
+
+/* frame->error is consumed. */
+static cf_err *packed_from(const cf_reader *reader, cf_pack_frame *frame, cf_packed **out) {
+    CF_AUTO(cf_packed) pack = calloc(1, sizeof *pack);
+    if (!pack) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a pack's table");
+    pack->number = frame->number;
+    pack->size = frame->size;
+    if (frame->error) {
+        CF_TRY(remember_broken(pack, "missing", cf_take(frame->error)));
+    } else {
+        cf_err *err = cf_pack_header_decode(cf_buf_span(&frame->header), &pack->header);
+        if (!err) err = check_header(reader, pack);
+        const char *reason = "header";
+        if (!err) {
+            reason = "extents";
+            err = cf_pack_tail_decode(cf_buf_span(&frame->header), cf_buf_span(&frame->tail), frame->size, &pack->extents,
+                                      &pack->extent_count);
+        }
+        if (err) CF_TRY(remember_broken(pack, reason, err));
+    }
+    *out = cf_take(pack);
+    return NULL;
+}
+
+static cf_err *load(cf_reader *reader, const uint64_t *numbers, size_t count) {
+    cf_pack_frame *frames = calloc(count, sizeof *frames);
+    if (!frames) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for %zu pack tables", count);
+    cf_err *err = reader->source->ops->packs(reader->source->context, numbers, count, frames);
+    for (size_t i = 0; !err && i < count; i++) {
+        cf_packed *pack = NULL;
+        err = cf_note(packed_from(reader, &frames[i], &pack), "pack %llu", (unsigned long long)numbers[i]);
+        if (!err) keep(&reader->packs, pack);
+    }
+    cf_pack_frames_wipe(frames, count);
+    free(frames);
+    return err;
+}
+
+cf_err *cf_reader_prepare(cf_reader *reader, const uint64_t *packs, size_t count) {
+    uint64_t wanted[CF_SOURCE_PACKS_MAX];
+    size_t fill = 0;
+    for (size_t i = 0; i < count; i++) {
+        pthread_mutex_lock(&reader->packs.lock);
+        bool known = find(&reader->packs, packs[i]) != NULL;
+        pthread_mutex_unlock(&reader->packs.lock);
+        if (known) continue;
+        wanted[fill++] = packs[i];
+        if (fill < CF_SOURCE_PACKS_MAX) continue;
+        CF_TRY(load(reader, wanted, fill));
+        fill = 0;
+    }
+    return fill ? load(reader, wanted, fill) : NULL;
+}
+
+static cf_packed *pin(cf_packs *packs, uint64_t number) {
+    pthread_mutex_lock(&packs->lock);
+    cf_packed *pack = find(packs, number);
+    if (pack) {
+        pack->refs++;
+        use_unlink(packs, pack);
+        use_append(packs, pack);
+    }
+    pthread_mutex_unlock(&packs->lock);
+    return pack;
+}
+
+void cf_reader_pack_release(cf_reader *reader, cf_packed *pack) {
+    pthread_mutex_lock(&reader->packs.lock);
+    pack->refs--;
+    pthread_mutex_unlock(&reader->packs.lock);
+}
+
+cf_err *cf_reader_pack(cf_reader *reader, uint64_t number, cf_packed **out) {
+    cf_packed *pack = NULL;
+    /* Between loading and pinning, other threads may push it out again; a few rounds always do. */
+    for (int round = 0; !pack && round < 100; round++) {
+        pack = pin(&reader->packs, number);
+        if (!pack) CF_TRY(load(reader, &number, 1));
+    }
+    if (!pack) return cf_fail(CF_ERR_INTERNAL, "the table of packs is too small");
+    if (pack->broken) {
+        cf_err *err = cf_fail_reason(CF_ERR_PACK_UNREADABLE, pack->broken, "pack %llu: %s", (unsigned long long)number, pack->why);
+        cf_reader_pack_release(reader, pack);
+        return err;
+    }
+    *out = pack;
+    return NULL;
+}
+
+const cf_extent *cf_packed_extent(const cf_packed *pack, uint16_t segment) {
+    size_t low = 0, high = pack->extent_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (pack->extents[middle].segment < segment) low = middle + 1;
+        else high = middle;
+    }
+    return low < pack->extent_count && pack->extents[low].segment == segment ? &pack->extents[low] : NULL;
+}
+
+cf_err *cf_reader_pack_keys(cf_reader *reader, cf_packed *pack, uint8_t key[32]) {
+    pthread_mutex_lock(&reader->packs.lock);
+    bool known = pack->has_keys;
+    if (known) memcpy(key, pack->keys.key, 32);
+    pthread_mutex_unlock(&reader->packs.lock);
+    if (known) return NULL;
+    const cf_secret *session_key;
+    CF_TRY(cf_note(cf_reader_session_key(reader, &pack->header.session, (cf_span){0}, &session_key), "pack %llu",
+                   (unsigned long long)pack->number));
+    cf_key_pair_bytes pair;
+    CF_TRY(cf_pack_keys_derive(session_key, pack->number, &pair));
+    bool right = memcmp(pair.commitment, pack->header.commitment, 32) == 0;
+    if (right) {
+        memcpy(key, pair.key, 32);
+        pthread_mutex_lock(&reader->packs.lock);
+        pack->keys = pair;
+        pack->has_keys = true;
+        pthread_mutex_unlock(&reader->packs.lock);
+    }
+    cf_wipe(&pair, sizeof pair);
+    if (!right)
+        return cf_fail_reason(CF_ERR_PACK_UNREADABLE, "commitment", "pack %llu was not sealed under its session's key",
+                              (unsigned long long)pack->number);
+    return NULL;
+}
+
+static cf_err *no_extent(uint64_t pack, uint16_t segment) {
+    return cf_fail_reason(CF_ERR_SEGMENT_DAMAGED, "missing", "pack %llu holds no segment %u", (unsigned long long)pack, segment);
+}
+
+cf_err *cf_reader_extent(cf_reader *reader, uint64_t number, uint16_t segment, cf_extent *extent) {
+    cf_packed *pack;
+    CF_TRY(cf_reader_pack(reader, number, &pack));
+    const cf_extent *found = cf_packed_extent(pack, segment);
+    if (found) *extent = *found;
+    cf_reader_pack_release(reader, pack);
+    return found ? NULL : no_extent(number, segment);
+}
+
+cf_err *cf_reader_extents(cf_reader *reader, uint64_t number, cf_extent **extents, size_t *count) {
+    cf_packed *pack;
+    CF_TRY(cf_reader_pack(reader, number, &pack));
+    cf_err *err = NULL;
+    cf_extent *copy = malloc(pack->extent_count * sizeof *copy + 1);
+    if (copy) {
+        memcpy(copy, pack->extents, pack->extent_count * sizeof *copy);
+        *count = pack->extent_count;
+        *extents = copy;
+    } else {
+        err = cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a pack's table");
+    }
+    cf_reader_pack_release(reader, pack);
+    return err;
+}

@@ -1,0 +1,154 @@
+/* Backup sessions: at most one open for each server, held by a lease; and the pack numbers that they may use. */
+#include "service/call.h"
+
+cf_err *cf_call_session(cf_call *call, const cf_id16 *id, cf_session_row *session) {
+    bool found = false;
+    cf_records *records = call->vault->records;
+    CF_TRY(cf_records_find_session(records, &call->token.server, id, &found, session));
+    if (found && strcmp(session->state, "open") == 0 && session->lease_until <= call->now) {
+        CF_TRY(cf_records_end_session(records, &call->token.server, id, "expired"));
+        snprintf(session->state, sizeof session->state, "expired");
+    }
+    if (found && strcmp(session->state, "open") == 0) return NULL;
+    return cf_fail_reason(CF_ERR_SESSION_LOST, found ? session->state : "unknown", "the session is %s",
+                          found ? session->state : "unknown");
+}
+
+/* A fresh block, or the one that was handed out for this `after` before. Inside a transaction. */
+static cf_err *take_block(cf_call *call, const cf_id16 *session, uint64_t after, cf_block_row *block) {
+    bool found = false;
+    cf_server_row server;
+    cf_records *records = call->vault->records;
+    CF_TRY(cf_records_find_block_after(records, &call->token.server, session, after, &found, block));
+    if (found) return NULL;
+    CF_TRY(cf_call_server(call, &server));
+    *block = (cf_block_row){call->token.server, *session, server.next_number, CF_NUMBERS_PER_BLOCK, after};
+    uint64_t end = block->first + block->count;
+    if (end > CF_PACK_NUMBER_MAX) return cf_fail(CF_ERR_TOO_LARGE, "this server has used all pack numbers");
+    CF_TRY(cf_vault_journal(call->vault, CF_JOURNAL_NUMBERS_RESERVED,
+                            json_pack("{so,so,so,so,so}", "server_id", cf_value_hex(call->token.server.bytes, 16), "end",
+                                      cf_value_number(end), "first", cf_value_number(block->first), "session",
+                                      cf_value_hex(session->bytes, 16), "after", cf_value_number(after)),
+                            NULL));
+    CF_TRY(cf_records_add_block(records, block));
+    return cf_records_set_next_number(records, &call->token.server, end);
+}
+
+static cf_err *open_fresh(cf_call *call, const cf_session_row *wanted) {
+    cf_records *records = call->vault->records;
+    bool found = false;
+    cf_session_row old;
+    CF_TRY(cf_records_find_open_session(records, &wanted->server, &found, &old));
+    if (found && old.lease_until > call->now && !cf_id16_equal(&old.instance, &wanted->instance))
+        return cf_fail(CF_ERR_OTHER_INSTANCE, "another installation of this server has a session open");
+    if (found)
+        CF_TRY(cf_records_end_session(records, &wanted->server, &old.id,
+                                      old.lease_until > call->now ? "superseded" : "expired"));
+    return cf_records_add_session(records, wanted);
+}
+
+static cf_err *reply_open(cf_call *call, const cf_session_row *session, const cf_block_row *block) {
+    cf_server_row server;
+    CF_TRY(cf_call_server(call, &server));
+    json_t *newest = server.has_newest
+                         ? json_pack("{so,so}", "id", cf_value_hex(server.newest.bytes, 32), "counter",
+                                     cf_value_number(server.newest_counter))
+                         : json_null();
+    /* Nothing is reclaimed yet, so the feed of retired segments is empty in every generation. */
+    return cf_call_reply(
+        call, 200,
+        json_pack("{so,so,so,s[],s{so,so},si,so}", "session", cf_value_hex(session->id.bytes, 16), "epoch",
+                  cf_value_hex(call->vault->row.epoch.bytes, 16), "generation", cf_value_number(server.generation), "feed",
+                  "numbers", "first", cf_value_number(block->first), "count", cf_value_number(block->count),
+                  "lease_seconds", CF_SESSION_LEASE_SECONDS, "newest", newest));
+}
+
+static cf_err *open_session(cf_call *call, cf_session_row *wanted) {
+    bool found = false;
+    cf_session_row known;
+    cf_block_row block;
+    cf_records *records = call->vault->records;
+    CF_TRY(cf_records_find_session(records, &wanted->server, &wanted->id, &found, &known));
+    if (found) {
+        CF_TRY(cf_call_session(call, &wanted->id, &known));
+        if (!cf_id16_equal(&known.instance, &wanted->instance))
+            return cf_fail(CF_ERR_OTHER_INSTANCE, "another installation of this server opened this session");
+        CF_TRY(cf_records_renew_session(records, &wanted->server, &wanted->id, wanted->lease_until));
+    } else {
+        CF_TRY(open_fresh(call, wanted));
+    }
+    CF_TRY(take_block(call, &wanted->id, 0, &block));
+    return reply_open(call, wanted, &block);
+}
+
+/* A lost session is an answer whose transaction (the lease that is found over) must be kept. */
+static cf_err *finish_session(cf_call *call, cf_err *err) {
+    if (!err || cf_err_code(err) != CF_ERR_SESSION_LOST) return cf_records_finish(call->vault->records, err);
+    cf_err *failed = cf_records_finish(call->vault->records, NULL);
+    if (!failed) return err;
+    cf_err_free(err);
+    return failed;
+}
+
+cf_err *cf_api_sessions_open(cf_call *call) {
+    cf_session_row wanted = {.server = call->token.server, .opened = call->now,
+                             .lease_until = call->now + CF_SESSION_LEASE_SECONDS, .state = "open"};
+    cf_json_reader reader = cf_call_read(call);
+    cf_json_read_hex(&reader, "session", wanted.id.bytes, 16);
+    wanted.generation = cf_json_read_number(&reader, "generation", 0, INT64_MAX);
+    cf_json_read_hex(&reader, "instance", wanted.instance.bytes, 16);
+    cf_json_read_hex(&reader, "job", wanted.job.bytes, 16);
+    (void)cf_json_read_optional_text(&reader, "epoch", 64); /* whichever it is, the feed is empty */
+    CF_TRY(cf_json_done(&reader));
+    CF_TRY(cf_records_begin(call->vault->records));
+    return finish_session(call, open_session(call, &wanted));
+}
+
+static cf_err *renew(cf_call *call, const cf_id16 *id) {
+    cf_session_row session;
+    CF_TRY(cf_call_session(call, id, &session));
+    return cf_records_renew_session(call->vault->records, &call->token.server, id, call->now + CF_SESSION_LEASE_SECONDS);
+}
+
+cf_err *cf_api_sessions_heartbeat(cf_call *call) {
+    cf_id16 id;
+    CF_TRY(cf_call_argument(call, id.bytes, 16));
+    CF_TRY(cf_records_begin(call->vault->records));
+    CF_TRY(finish_session(call, renew(call, &id)));
+    return cf_call_reply(call, 200, json_pack("{si}", "lease_seconds", CF_SESSION_LEASE_SECONDS));
+}
+
+static cf_err *more_numbers(cf_call *call, const cf_id16 *id, uint64_t after, cf_block_row *block) {
+    cf_session_row session;
+    bool found = false;
+    CF_TRY(cf_call_session(call, id, &session));
+    /* Only the end of a block of this session: otherwise a client could chain up blocks without end. */
+    CF_TRY(cf_records_find_block_of(call->vault->records, &call->token.server, id, after, &found, block));
+    if (!found || after != block->first + block->count - 1)
+        return cf_fail(CF_ERR_BAD_REQUEST, "%llu is not the last number of a block of this session",
+                       (unsigned long long)after);
+    return take_block(call, id, after, block);
+}
+
+cf_err *cf_api_sessions_numbers(cf_call *call) {
+    cf_id16 id;
+    cf_block_row block;
+    CF_TRY(cf_call_argument(call, id.bytes, 16));
+    cf_json_reader reader = cf_call_read(call);
+    uint64_t after = cf_json_read_number(&reader, "after", 1, CF_PACK_NUMBER_MAX);
+    CF_TRY(cf_json_done(&reader));
+    CF_TRY(cf_records_begin(call->vault->records));
+    CF_TRY(finish_session(call, more_numbers(call, &id, after, &block)));
+    return cf_call_reply(call, 200,
+                         json_pack("{so,so}", "first", cf_value_number(block.first), "count", cf_value_number(block.count)));
+}
+
+cf_err *cf_api_sessions_close(cf_call *call) {
+    cf_id16 id;
+    bool found = false;
+    cf_session_row session;
+    CF_TRY(cf_call_argument(call, id.bytes, 16));
+    CF_TRY(cf_records_find_session(call->vault->records, &call->token.server, &id, &found, &session));
+    if (!found) return cf_fail_reason(CF_ERR_SESSION_LOST, "unknown", "the session is unknown");
+    return cf_records_end_session(call->vault->records, &call->token.server, &id, "closed");
+}

@@ -1,0 +1,41 @@
+/* Journal objects (format, section 10): what administrators decide, one small object each.
+ * The body is JSON text; its members, by type:
+ *   1 VAULT_CREATED       vault_id (hex), name, region, url
+ *   2 SERVER_REGISTERED   server_id (hex), name, auth_key (hex, 32 bytes)
+ *   3 TOKEN_ISSUED        server_id, token_sha256 (hex), purpose ("agent" | "read"), expires (seconds or 0)
+ *   4 TOKEN_REVOKED       server_id, token_sha256
+ *   5 CREDENTIALS_ISSUED  secret_sha256, purpose, issued, expires
+ *   6 SERVER_RENAMED      server_id, name
+ *   7 NUMBERS_RESERVED    server_id, end (the first number that was NOT handed out)
+ *   8 SLOT_ADDED          server_id, slot (number), reason                                             */
+#ifndef CF_VISIBLE_JOURNAL_H
+#define CF_VISIBLE_JOURNAL_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+typedef enum cf_journal_type {
+    CF_JOURNAL_VAULT_CREATED = 1,
+    CF_JOURNAL_SERVER_REGISTERED = 2,
+    CF_JOURNAL_TOKEN_ISSUED = 3,
+    CF_JOURNAL_TOKEN_REVOKED = 4,
+    CF_JOURNAL_CREDENTIALS_ISSUED = 5,
+    CF_JOURNAL_SERVER_RENAMED = 6,
+    CF_JOURNAL_NUMBERS_RESERVED = 7,
+    CF_JOURNAL_SLOT_ADDED = 8,
+} cf_journal_type;
+
+enum { CF_JOURNAL_BODY_MAX = 1 << 20 };
+
+typedef struct cf_journal_entry {
+    uint16_t type;
+    uint64_t sequence;
+    uint64_t time; /* seconds since 1970 */
+    cf_span body;  /* borrowed; UTF-8 JSON, not parsed here */
+} cf_journal_entry;
+
+cf_err *cf_journal_encode(const cf_journal_entry *entry, cf_buf *out);
+/* Fails: FORMAT; FORMAT_VERSION also for a type that this version does not know.                          */
+cf_err *cf_journal_decode(cf_span bytes, cf_journal_entry *entry);
+
+#endif

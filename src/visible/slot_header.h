@@ -1,0 +1,26 @@
+/* The visible beginning of a key slot (format, section 2.1): whose it is, how dear a guess is, and the public
+ * key that checks challenges. What is sealed in it is not looked at. Threads: no state.                    */
+#ifndef CF_VISIBLE_SLOT_HEADER_H
+#define CF_VISIBLE_SLOT_HEADER_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/ids.h"
+
+enum { CF_SLOT_BYTES = 276, CF_KEY_RECORD_BYTES = 132 };
+
+typedef struct cf_slot_header {
+    cf_id16 server;
+    uint32_t number;
+    uint32_t memory_kib, passes; /* Argon2id, one lane */
+    uint8_t salt[16];
+    uint8_t public_key[32]; /* Ed25519 */
+} cf_slot_header;
+
+/* Fails: FORMAT, FORMAT_VERSION; also for costs outside the format's bounds.                               */
+cf_err *cf_slot_header_decode(cf_span slot, cf_slot_header *header) __attribute__((warn_unused_result));
+/* The same for a key record (section 2.2): whose, and of which session.                                    */
+cf_err *cf_key_record_header_decode(cf_span record, cf_id16 *server, cf_id16 *session)
+    __attribute__((warn_unused_result));
+
+#endif

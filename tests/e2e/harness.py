@@ -1,0 +1,407 @@
+"""Real vaults and agents for the end-to-end tests: real binaries, real HTTPS on loopback, one folder each.
+
+Whatever a test starts stands in a Stage, which ends it by its process ID and unmounts it, also when the test fails.
+"""
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import ssl
+import subprocess
+import time
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+BUILD = os.path.abspath(os.environ.get('COFFER_BUILD', os.path.join(TOP, 'build')))
+READER = os.path.join(HERE, 'reader.py')
+PASSPHRASE = 'correct horse battery staple'
+
+DONE, FAILED, USAGE, WARNINGS, BUSY = 0, 1, 2, 3, 4                       # exit statuses of the contract
+
+
+def program(name, build=None):
+    for place in ('', 'src/cli', 'src'):
+        path = os.path.join(build or BUILD, place, name)
+        if os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    return None
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def wait_for(what, seconds=30, every=0.02):
+    """Polls what() until it gives something true; the one place in these tests that waits."""
+    end = time.monotonic() + seconds
+    while True:
+        got = what()
+        if got:
+            return got
+        if time.monotonic() > end:
+            raise TimeoutError(f'{getattr(what, "__doc__", None) or what}: not within {seconds} s')
+        time.sleep(every)
+
+
+class Result:
+    """How a program ended: status, documents (parsed --json lines), err (stderr text)."""
+
+    def __init__(self, args, status, out, err):
+        self.args, self.status, self.out, self.err = args, status, out, err
+        self.documents = self._parse(out)
+
+    @staticmethod
+    def _parse(out):
+        text = out.decode('utf-8', 'surrogateescape')
+        try:
+            return [json.loads(text)]
+        except ValueError:
+            pass
+        documents = []
+        for line in text.splitlines():
+            try:
+                documents.append(json.loads(line))
+            except ValueError:
+                return []
+        return documents
+
+    @property
+    def document(self):
+        assert len(self.documents) == 1, f'one document expected: {self}'
+        return self.documents[0]
+
+    @property
+    def summary(self):
+        found = [d for d in self.documents if isinstance(d, dict) and d.get('type') == 'summary']
+        assert found and found[-1] is self.documents[-1], f'no summary at the end: {self}'
+        return found[-1]
+
+    @property
+    def error(self):
+        found = [d['error'] for d in self.documents if isinstance(d, dict) and isinstance(d.get('error'), dict)]
+        assert found, f'no error object: {self}'
+        return found[-1]
+
+    @property
+    def code(self):
+        return self.error['code']
+
+    def ok(self, *statuses):
+        assert self.status in (statuses or (DONE,)), str(self)
+        return self
+
+    def __str__(self):
+        return f'{" ".join(map(os.fsdecode, self.args))}\nexit status {self.status}\nstdout: {os.fsdecode(self.out[-3000:])}\n' \
+               f'stderr: {os.fsdecode(self.err[-3000:])}'
+
+
+class Stage:
+    """Owns processes and mounts of one test."""
+
+    def __init__(self, folder):
+        self.folder, self.processes, self.exits = str(folder), [], contextlib.ExitStack()
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def spawn(self, args, **kw):
+        process = subprocess.Popen(args, start_new_session=True, stdin=subprocess.DEVNULL, **kw)
+        self.processes.append(process)
+        return process
+
+    def run(self, args, timeout=300, env=None, **kw):
+        process = self.spawn(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **(env or {})}, **kw)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.end(process)
+            out, err = process.communicate()
+            raise AssertionError(f'still running after {timeout} s: {Result(args, None, out, err)}') from None
+        self.processes.remove(process)
+        return Result(args, process.returncode, out, err)
+
+    def end(self, process, sig=signal.SIGKILL):
+        """Ends a process that we started and what it started (its own process group)."""
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, sig)
+        process.wait(30)
+        if process in self.processes:
+            self.processes.remove(process)
+        return process.returncode
+
+    def mount(self, kind, size_mib=64, options=None, mkfs=()):
+        """A fresh file system of that kind, mounted; returns its folder."""
+        where = self.path(f'mnt-{kind}-{len(self.exits._exit_callbacks)}')
+        os.mkdir(where)
+        if kind == 'tmpfs':
+            self.tool('mount', '-t', 'tmpfs', '-o', f'size={size_mib}m', 'tmpfs', where)
+        else:
+            image = where + '.img'
+            with open(image, 'wb') as f:
+                f.truncate(size_mib << 20)
+            make = {'ext4': ['mkfs.ext4', '-q', '-F'], 'xfs': ['mkfs.xfs', '-q', '-f'], 'btrfs': ['mkfs.btrfs', '-q', '-f'],
+                    'ntfs': ['mkfs.ntfs', '-q', '-Q', '-F']}[kind]
+            self.tool(*make, *mkfs, image)
+            if kind == 'ntfs':
+                self.tool('ntfs-3g', image, where, *(['-o', options] if options else []))
+            else:
+                self.tool('mount', '-o', 'loop' + (',' + options if options else ''), '-t', kind, image, where)
+        self.exits.callback(self.unmount, where)
+        return where
+
+    def unmount(self, where):
+        """Unmounts; a loop device made by `mount -o loop` goes with it."""
+        subprocess.run(['umount', where], check=False, stderr=subprocess.DEVNULL)
+        if os.path.ismount(where):
+            subprocess.run(['umount', '-l', where], check=False)
+
+    def tool(self, *args, **kw):
+        done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **kw)
+        assert done.returncode == 0, Result(args, done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
+    def close(self):
+        for process in list(self.processes):
+            with contextlib.suppress(Exception):
+                self.end(process)
+        self.exits.close()
+        # Immutable files of a test must not stay behind.
+        subprocess.run(['chattr', '-R', '-f', '-i', '-a', self.folder], check=False, stderr=subprocess.DEVNULL)
+
+
+class Vault:
+    def __init__(self, stage, name='vault', folder=None, build=None):
+        self.stage, self.name, self.folder = stage, name, folder or stage.path(name)
+        self.program = program('coffer-vault', build)
+        self.port, self.process, self.log = free_port(), None, stage.path(name + '.log')
+        self.url = f'https://127.0.0.1:{self.port}'
+
+    def command(self, *args, env=None):
+        return self.stage.run([self.program, *args], env=env)
+
+    def init(self):
+        self.command('init', self.folder, '--name', self.name, '--url', self.url).ok()
+        return self
+
+    def start(self, wrapper=(), env=None, seconds=60):
+        assert self.process is None
+        with open(self.log, 'ab') as log:
+            self.process = self.stage.spawn([*wrapper, self.program, 'serve', self.folder, '--listen', f'127.0.0.1:{self.port}'],
+                                            stdout=log, stderr=log, env={**os.environ, **(env or {})})
+        self.wait_ready(seconds)
+        return self
+
+    def wait_ready(self, seconds=60):
+        def ready():
+            """the vault listens"""
+            if self.process.poll() is not None:
+                raise AssertionError(f'coffer-vault serve ended with {self.process.returncode}: {self.log_text()[-3000:]}')
+            try:
+                context = ssl._create_unverified_context()
+                with urllib.request.urlopen(self.url + '/v1/version', context=context, timeout=5) as reply:
+                    return reply.status == 200
+            except OSError:
+                return False
+        wait_for(ready, seconds)
+
+    def log_text(self):
+        with open(self.log, errors='replace') as f:
+            return f.read()
+
+    def kill(self):
+        status = self.stage.end(self.process)
+        self.process = None
+        return status
+
+    def gone(self, seconds=60):
+        """Waits until a vault that a test kills from outside is dead."""
+        self.process.wait(seconds)
+        self.stage.end(self.process)
+        self.process = None
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(60)
+        self.stage.end(self.process)
+        self.process = None
+        assert status == 0, f'coffer-vault serve ended with {status} on SIGTERM: {self.log_text()[-3000:]}'
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def credentials(self, path=None, purpose='register'):
+        path = path or self.stage.path(f'{self.name}-{purpose}.credentials')
+        if os.path.exists(path):
+            os.unlink(path)
+        self.command('credentials', self.folder, '--output', path, '--purpose', purpose).ok()
+        return path
+
+    @property
+    def objects(self):
+        for place in ('objects', 'store', ''):
+            path = os.path.join(self.folder, place)
+            if os.path.isdir(os.path.join(path, 'journal')) or os.path.isdir(os.path.join(path, 'servers')):
+                return path
+        raise AssertionError(f'no objects below {self.folder}: {os.listdir(self.folder)}')
+
+    @property
+    def database(self):
+        found = [n for n in os.listdir(self.folder) if re.fullmatch(r'.*\.(db|sqlite3?)', n)]
+        assert len(found) == 1, os.listdir(self.folder)
+        return os.path.join(self.folder, found[0])
+
+    def query(self, sql, *values):
+        with contextlib.closing(sqlite3.connect(f'file:{self.database}?mode=ro', uri=True, timeout=30)) as db:
+            return db.execute(sql, values).fetchall()
+
+    def change(self, sql, *values):
+        assert self.process is None, 'only while the service is stopped'
+        with contextlib.closing(sqlite3.connect(self.database)) as db, db:
+            return db.execute(sql, values).rowcount
+
+    def servers(self):
+        path = os.path.join(self.objects, 'servers')
+        return sorted(os.listdir(path)) if os.path.isdir(path) else []
+
+    def packs(self, server=None, kind=None):
+        """Paths of the pack objects, oldest number first; kind 0 data, 1 tree."""
+        out = []
+        for s in [server] if server else self.servers():
+            folder = os.path.join(self.objects, 'servers', s, 'packs')
+            for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+                if not re.fullmatch(r'[0-9a-f]{16}-[0-9a-f]{32}(\.\d{8})?', name):
+                    continue
+                path = os.path.join(folder, name)
+                with open(path, 'rb') as f:
+                    if kind is None or f.read(7)[6] == kind:
+                        out.append(path)
+        return out
+
+    def committed_bytes(self):
+        """Bytes of the packs that the database knows as committed."""
+        names = [r[0] for r in self.query("SELECT name FROM pragma_table_info('packs')")]
+        assert 'size' in names, names
+        return self.query('SELECT coalesce(sum(size), 0) FROM packs')[0][0]
+
+
+class Agent:
+    """One protected server: a home folder and the real coffer."""
+
+    def __init__(self, stage, name='server', passphrase=PASSPHRASE, build=None):
+        self.stage, self.name, self.home = stage, name, stage.path(f'home-{name}')
+        self.program, self.passphrase_file = program('coffer', build), stage.path(f'{name}.passphrase')
+        with open(self.passphrase_file, 'w') as f:
+            f.write(passphrase + '\n')
+        os.chmod(self.passphrase_file, 0o600)
+        os.makedirs(os.path.join(self.home, 'etc'), exist_ok=True)
+        # Cheap keys, and small packs: many of them from little data.
+        self.configure({'agent': {'kdf_memory': '19MiB', 'kdf_passes': 2, 'pack_size': '1MiB'}})
+
+    def configure(self, sections):
+        with open(os.path.join(self.home, 'etc', 'agent.conf'), 'w') as f:
+            for section, keys in sections.items():
+                f.write(f'[{section}]\n' + ''.join(f'{k} = {v}\n' for k, v in keys.items()))
+
+    def argv(self, *args, json=True):
+        return [self.program, '--home', self.home, *(['--json'] if json else []), *args]
+
+    def run(self, *args, wrapper=(), env=None, json=True, timeout=300, **kw):
+        return self.stage.run([*wrapper, *self.argv(*args, json=json)], env=env, timeout=timeout, **kw)
+
+    def spawn(self, *args, wrapper=(), env=None, **kw):
+        kw = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, **kw}
+        return self.stage.spawn([*wrapper, *self.argv(*args)], env={**os.environ, **(env or {})}, **kw)
+
+    def register(self, credentials, *more, name=None):
+        return self.run('register', credentials, '--passphrase-file', self.passphrase_file, '--name', name or self.name, *more)
+
+    def backup(self, *paths, **kw):
+        return self.run('backup', *paths, **kw)
+
+    def restore(self, point, *patterns, to, more=(), **kw):
+        return self.run('restore', point, *patterns, '--to', to, *more, **kw)
+
+    def verify(self, *args, **kw):
+        return self.run('verify', *args, **kw)
+
+    def points(self):
+        return self.run('points').ok().document
+
+    @property
+    def server_id(self):
+        # The documented way is `status`, which names the server.
+        server = self.run('status').ok(DONE, WARNINGS).document['server']
+        return server['id'] if isinstance(server, dict) else server
+
+
+def read_tree(folder):
+    """{relative path: bytes} of the regular files below a folder: for small trees."""
+    folder, out = os.fsencode(folder), {}
+    for where, _, files in os.walk(folder):
+        for name in files:
+            path = os.path.join(where, name)
+            if os.path.isfile(path) and not os.path.islink(path):
+                with open(path, 'rb') as f:
+                    out[os.path.relpath(path, folder)] = f.read()
+    return out
+
+
+def restored(to, source):
+    """Where `restore --to` puts a source."""
+    return os.path.join(to, source.lstrip('/'))
+
+
+def assert_same_tree(source, copy, deep=True):
+    """Compares with rsync: contents, modes, owners, times, hard links, and (deep) ACLs and xattrs."""
+    flags = '-aHAXn' if deep and os.geteuid() == 0 else '-aHn'
+    done = subprocess.run(['rsync', flags, '--checksum', '--delete', '--itemize-changes', source + '/', copy + '/'],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 0 and not done.stdout, f'{source} and {copy} differ:\n{os.fsdecode(done.stdout[:3000])}' \
+                                                     f'{os.fsdecode(done.stderr[:2000])}'
+
+
+def make_tree(folder, rng, files=40, most=300000, folders=6):
+    """An ordinary tree of random and of compressible files, the same for the same random.Random."""
+    os.makedirs(folder, exist_ok=True)
+    for i in range(files):
+        where = os.path.join(folder, f'folder{rng.randrange(folders)}')
+        os.makedirs(where, exist_ok=True)
+        size = rng.choice([0, 1, 100, 32768, 32769, rng.randrange(most)])
+        data = rng.randbytes(size) if rng.random() < 0.5 else (b'line %d of a text file\n' % i * (size // 20 + 1))[:size]
+        with open(os.path.join(where, f'file{i}'), 'wb') as f:
+            f.write(data)
+    return folder
+
+
+def change_tree(folder, rng, share=0.3):
+    """Changes, adds and removes some files."""
+    paths = sorted(os.path.join(w, n) for w, _, names in os.walk(folder) for n in names)
+    for path in rng.sample(paths, max(1, int(len(paths) * share))):
+        what = rng.randrange(4)
+        if what == 0:
+            os.unlink(path)
+        elif what == 1:
+            with open(path, 'ab') as f:
+                f.write(rng.randbytes(rng.randrange(1, 100000)))
+        elif what == 2:
+            with open(path + f'-{rng.randrange(1 << 30)}', 'wb') as f:
+                f.write(rng.randbytes(rng.randrange(200000)))
+        else:
+            os.chmod(path, rng.choice([0o600, 0o644, 0o755]))
+
+
+def copy_folder(source, target):
+    subprocess.run(['cp', '-a', source, target], check=True)
+
+
+def remove_folder(path):
+    shutil.rmtree(path, ignore_errors=False)

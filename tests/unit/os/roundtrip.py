@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""roundtrip.py COPYTREE FS: on a fresh file system, build the hostile tree, copy it with the program
+copytree, and compare the two with other people's tools. Exit status 77 (skipped) where this cannot run."""
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "e2e"))
+import hostile  # noqa: E402
+
+
+def main():
+    copytree, fs = sys.argv[1:3]
+    reason = hostile.available(fs)
+    if reason:
+        print("SKIP: %s: %s" % (fs, reason))
+        return 77
+    with hostile.loop_mount(fs, "700M") as mount:
+        a, b = mount + b"/a", mount + b"/b"
+        hostile.make_tree(a, fs, big=fs != "ntfs")
+        try:
+            done = subprocess.run([copytree, a, b], capture_output=True)
+            sys.stdout.buffer.write(done.stdout + done.stderr)
+            differences = hostile.compare(a, b, fs)
+            for line in differences[:60]:
+                print(line[:300])
+            print("%s: %d differences" % (fs, len(differences)))
+            return 1 if done.returncode or done.stdout or differences else 0
+        finally:
+            for path in (a, b):
+                if os.path.isdir(path):
+                    hostile.clear_flags(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
