@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/process.h"
+#include "agent/job_process.h"
 #include "agent/state_internal.h"
 #include "base/text.h"
 #include "proto/error_json.h"
@@ -42,7 +42,7 @@ static cf_err *trim_history(cf_state *state) {
     return cf_sql_exec(state->db, sql);
 }
 
-static cf_err *insert_job(cf_state *state, const char *type, const cf_id16 *id, const cf_process *self) {
+static cf_err *insert_job(cf_state *state, const char *type, const cf_id16 *id, const cf_job_process *self) {
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
     CF_TRY(cf_sql_prepare(state->db,
                          "INSERT INTO jobs(id, type, status, started, pid, pid_started, boot) VALUES(?, ?, 'running', ?, ?, ?, ?)",
@@ -58,8 +58,8 @@ static cf_err *insert_job(cf_state *state, const char *type, const cf_id16 *id, 
 }
 
 cf_err *cf_jobs_begin(cf_state *state, const char *type, const cf_id16 *id) {
-    cf_process self;
-    CF_TRY(cf_process_self(&self));
+    cf_job_process self;
+    CF_TRY(cf_job_process_self(&self));
     CF_TRY(cf_state_begin(state));
     return cf_state_end(state, insert_job(state, type, id, &self));
 }
@@ -158,7 +158,7 @@ cf_err *cf_jobs_set_reported(cf_state *state, const cf_id16 *id) {
     return cf_state_end(state, mark_reported(state, id));
 }
 
-static void read_process(sqlite3_stmt *statement, cf_process *process) {
+static void read_process(sqlite3_stmt *statement, cf_job_process *process) {
     process->pid = (pid_t)sqlite3_column_int(statement, 10);
     process->started = cf_sql_column_number(statement, 11);
     cf_sql_copy_text(statement, 12, process->boot, sizeof process->boot);
@@ -179,11 +179,11 @@ static cf_err *sweep(cf_state *state, unsigned *count) {
     bool row = true;
     CF_TRY(cf_sql_prepare(state->db, "SELECT " COLUMNS " FROM jobs WHERE status = 'running'", &statement));
     while (found < sizeof gone / sizeof gone[0]) { /* more than that wait for the next sweep */
-        cf_process process;
+        cf_job_process process;
         CF_TRY(cf_sql_step(state->db, statement, &row));
         if (!row) break;
         read_process(statement, &process);
-        if (!cf_process_alive(&process) && cf_sql_copy_bytes(statement, 0, gone[found].bytes, 16)) found++;
+        if (!cf_job_process_alive(&process) && cf_sql_copy_bytes(statement, 0, gone[found].bytes, 16)) found++;
     }
     for (size_t i = 0; i < found; i++) CF_TRY(mark_interrupted(state, gone[i].bytes));
     if (count) *count = (unsigned)found;
@@ -355,7 +355,7 @@ cf_err *cf_jobs_list_warnings(cf_state *state, const cf_id16 *id, size_t limit, 
     return NULL;
 }
 
-static cf_err *find_process(cf_state *state, const cf_id16 *id, cf_process *process, bool *running) {
+static cf_err *find_process(cf_state *state, const cf_id16 *id, cf_job_process *process, bool *running) {
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
     CF_TRY(cf_sql_prepare(state->db, "SELECT " COLUMNS " FROM jobs WHERE id = ? AND status = 'running'", &statement));
     cf_sql_bind_bytes(statement, 1, cf_span_of(id->bytes, 16));
@@ -367,10 +367,10 @@ static cf_err *find_process(cf_state *state, const cf_id16 *id, cf_process *proc
 cf_err *cf_jobs_cancel(cf_state *state, const cf_job_row *row) {
     char id[CF_HEX_SIZE(16)];
     cf_hex_encode(row->id.bytes, 16, id);
-    cf_process process = {0};
+    cf_job_process process = {0};
     bool running = false, sent = false;
     CF_TRY(cf_state_begin(state));
     CF_TRY(cf_state_end(state, find_process(state, &row->id, &process, &running)));
-    if (running) CF_TRY(cf_process_terminate(&process, &sent));
+    if (running) CF_TRY(cf_job_process_terminate(&process, &sent));
     return sent ? NULL : cf_fail(CF_ERR_JOB_NOT_RUNNING, "job %s is not running (%s)", id, row->status);
 }

@@ -94,7 +94,10 @@ static cf_err *preflight(enrolment *e) {
     CF_TRY(cf_credentials_check(e->credentials, CF_PURPOSE_REGISTER, e->credentials->issued, options->credentials_path));
     CF_TRY(choose_name(e));
     CF_TRY(cf_access_use_credentials(e->credentials, &options->network, &e->remote));
+    /* Nobody wants to wait for the news that an address is wrong; patience comes after the first answer. */
+    cf_remote_set_patience(e->remote, 0);
     CF_TRY(ask_vault(e));
+    cf_remote_set_patience(e->remote, options->network.retry_total_ms);
     return find_name(e);
 }
 

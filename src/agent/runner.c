@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "digest/digest.h"
-#include "os/fail.h"
+#include "os/process.h"
 #include "remote/jobs.h"
 #include "remote/sessions.h"
 
@@ -21,7 +21,7 @@ struct cf_job {
     cf_state *state;
     cf_job_options options;
     cf_id16 id;
-    char hex[CF_HEX_SIZE(16)], host[256];
+    char hex[CF_HEX_SIZE(16)], host[CF_HOSTNAME_SIZE];
     cf_time started;
     cf_state_lock *lock;
     bool recorded, ended;
@@ -221,7 +221,7 @@ static cf_job *make_job(cf_state *state, const cf_job_options *options) {
     pthread_mutex_init(&job->mutex, NULL);
     pthread_cond_init(&job->wake, &attributes);
     pthread_condattr_destroy(&attributes);
-    if (gethostname(job->host, sizeof job->host - 1) < 0) job->host[0] = '\0'; /* only for display */
+    cf_process_hostname(job->host);
     return job;
 }
 

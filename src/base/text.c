@@ -1,6 +1,7 @@
 #include "base/text.h"
 
 #include <ctype.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,46 +48,22 @@ bool cf_hex_decode(const char *text, void *out, size_t size) {
     return true;
 }
 
-static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 char *cf_base64_encode(cf_span span) {
-    char *text = malloc((span.size + 2) / 3 * 4 + 1);
+    size_t room = sodium_base64_ENCODED_LEN(span.size, sodium_base64_VARIANT_ORIGINAL);
+    char *text = malloc(room);
     if (!text) return NULL;
-    char *out = text;
-    for (size_t i = 0; i < span.size; i += 3) {
-        size_t left = span.size - i;
-        uint32_t group = (uint32_t)span.data[i] << 16;
-        if (left > 1) group |= (uint32_t)span.data[i + 1] << 8;
-        if (left > 2) group |= span.data[i + 2];
-        *out++ = base64_digits[group >> 18];
-        *out++ = base64_digits[group >> 12 & 63];
-        *out++ = left > 1 ? base64_digits[group >> 6 & 63] : '=';
-        *out++ = left > 2 ? base64_digits[group & 63] : '=';
-    }
-    *out = '\0';
-    return text;
-}
-
-static int base64_value(char c) {
-    if (c == '\0') return -1;
-    const char *at = strchr(base64_digits, c);
-    return at ? (int)(at - base64_digits) : -1;
+    return sodium_bin2base64(text, room, span.data, span.size, sodium_base64_VARIANT_ORIGINAL);
 }
 
 bool cf_base64_decode(const char *text, size_t length, cf_buf *out) {
-    if (length % 4) return false;
-    for (size_t i = 0; i < length; i += 4) {
-        int padding = 0;
-        if (i + 4 == length) padding = text[i + 3] != '=' ? 0 : text[i + 2] != '=' ? 1 : 2;
-        uint32_t group = 0;
-        for (int k = 0; k < 4 - padding; k++) {
-            int value = base64_value(text[i + (size_t)k]);
-            if (value < 0) return false;
-            group |= (uint32_t)value << (18 - 6 * k);
-        }
-        if (padding && (group & (padding == 1 ? 0xffu : 0xffffu))) return false; /* not canonical */
-        for (int k = 0; k < 3 - padding; k++) cf_buf_put_u8(out, (uint8_t)(group >> (16 - 8 * k)));
-    }
+    size_t room = length / 4 * 3 + 3, size = 0;
+    const char *end = NULL;
+    uint8_t *place = cf_buf_reserve(out, length / 4 * 3);
+    CF_AUTO_FREE uint8_t *bytes = malloc(room);
+    if (!place || !bytes) return false;
+    if (sodium_base642bin(bytes, room, text, length, NULL, &size, &end, sodium_base64_VARIANT_ORIGINAL) != 0) return false;
+    if (end != text + length) return false;
+    cf_buf_put(out, bytes, size);
     return !out->failed;
 }
 

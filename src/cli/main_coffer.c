@@ -2,6 +2,11 @@
 #include "cli/commands.h"
 
 static const cf_command *const commands[] = {
+    &cf_cmd_register,
+    &cf_cmd_status,
+    &cf_cmd_jobs,
+    &cf_cmd_cancel,
+    &cf_cmd_unregister,
     &cf_cmd_explain,
     NULL,
 };

@@ -3,7 +3,14 @@
 #include "cli/commands.h"
 
 static const cf_command *const commands[] = {
+    &cf_cmd_vault_init,
+    &cf_cmd_vault_serve,
+    &cf_cmd_vault_credentials,
+    &cf_cmd_vault_servers,
+    &cf_cmd_vault_points,
+    &cf_cmd_vault_jobs,
     &cf_cmd_explain,
+    &cf_cmd_vault_routes,
     NULL,
 };
 

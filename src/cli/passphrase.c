@@ -81,8 +81,9 @@ static cf_err *ask(const cf_cli *cli, const char *prompt, cf_secret **secret) {
 }
 
 cf_err *cf_secret_read(const cf_cli *cli, const char *source, const char *prompt, cf_secret **secret) {
-    if (!source) return ask(cli, prompt, secret);
-    if (strcmp(source, "-") == 0) return read_all(STDIN_FILENO, "standard input", cli->cancel, false, secret);
+    bool standard_input = source && strcmp(source, "-") == 0;
+    if (!source || (standard_input && isatty(STDIN_FILENO))) return ask(cli, prompt, secret);
+    if (standard_input) return read_all(STDIN_FILENO, "standard input", cli->cancel, false, secret);
     return read_file(cli, source, secret);
 }
 

@@ -38,7 +38,8 @@ static size_t pick(const cf_index *index, uint64_t *entries, bool *full) {
     *entries = 0;
     *full = index->want_full && most == view->count && view->count > 0;
     if (*full) return view->count;
-    while (count < most && (count == 0 || view->runs[count]->entries < RATIO * *entries)) *entries += view->runs[count++]->entries;
+    while (count < most && (count == 0 || view->runs[count]->entries < RATIO * *entries))
+        *entries += view->runs[count++]->entries;
     return count;
 }
 
@@ -56,19 +57,23 @@ static cf_err *prepare(cf_index *index, size_t count, bool full, job *work) {
     return NULL;
 }
 
-static void release(job *work) {
+static void release(cf_index *index, job *work) {
     for (size_t i = 0; i < work->count; i++) {
         work->inputs[i]->merging = false;
         cf_run_unref(work->inputs[i]);
     }
     cf_dead_unref(work->dead);
     cf_ranges_wipe(&work->packs);
+    /* The inputs gave back what their guide pages took: the newest runs may have it. */
+    for (size_t i = 0; i < index->view->count; i++) {
+        cf_err_free(cf_run_keep_guide(index->view->runs[i])); /* a damaged page is told by the lookup that needs it */
+    }
 }
 
 static cf_err *execute(cf_index *index, const job *work, cf_run **output) {
     uint64_t written = 0;
-    CF_TRY(cf_merge_runs(index->dir, work->number, index->server_id, work->inputs, work->count, &work->dead->set, &index->stop,
-                         &index->spare, output, &written));
+    CF_TRY(cf_merge_runs(index->dir, work->number, index->server_id, work->inputs, work->count, &work->dead->set,
+                         &index->stop, &index->spare, output, &written));
     atomic_fetch_add(&index->written, written);
     atomic_fetch_add(&index->merges, 1);
     return NULL;
@@ -165,7 +170,7 @@ static bool merge_now(cf_index *index, size_t count, bool full) {
     CF_AUTO(cf_run) output = NULL;
     cf_err *err = execute(index, &work, &output);
     if (!err) err = complete(index, &work, output);
-    release(&work);
+    release(index, &work);
     return !merge_failed(index, err);
 }
 
@@ -180,7 +185,7 @@ static bool merge_aside(cf_index *index, size_t count, bool full) {
     pthread_mutex_lock(&index->writer);
     index->busy = false;
     if (!err) err = complete(index, &work, output);
-    release(&work);
+    release(index, &work);
     return !merge_failed(index, err);
 }
 

@@ -62,7 +62,8 @@ static inline int cf_entry_compare_id(const uint8_t *a, const uint8_t *b) {
 }
 
 static inline uint64_t cf_entry_pack(const uint8_t *entry) {
-    return (uint64_t)cf_entry_load32(entry + CF_ENTRY_PACK) | (uint64_t)cf_entry_load16(entry + CF_ENTRY_PACK + 4) << 32;
+    return (uint64_t)cf_entry_load32(entry + CF_ENTRY_PACK) | (uint64_t)cf_entry_load16(entry + CF_ENTRY_PACK + 4)
+                                                                  << 32;
 }
 
 /* Pack and segment as one number: how dead segments are kept. */

@@ -38,12 +38,13 @@ cf_err *cf_index_lookup(cf_index *index, const uint8_t id[CF_INDEX_ID_SIZE], boo
 }
 
 static cf_err *check_entries(uint64_t pack, const cf_index_entry *entries, size_t count) {
-    if (pack > CF_INDEX_PACK_MAX) return cf_fail(CF_ERR_TOO_LARGE, "chunk index: pack number %llu", (unsigned long long)pack);
+    if (pack > CF_INDEX_PACK_MAX)
+        return cf_fail(CF_ERR_TOO_LARGE, "chunk index: pack number %llu", (unsigned long long)pack);
     if (count > CF_JOURNAL_RECORD_MAX) return cf_fail(CF_ERR_TOO_LARGE, "chunk index: pack of %zu chunks", count);
     for (size_t i = 0; i < count; i++) {
         if (entries[i].offset > CF_INDEX_OFFSET_MAX || entries[i].length > CF_INDEX_LENGTH_MAX) {
-            return cf_fail(CF_ERR_TOO_LARGE, "chunk index: chunk %zu of pack %llu: offset %u, length %u", i, (unsigned long long)pack,
-                           entries[i].offset, entries[i].length);
+            return cf_fail(CF_ERR_TOO_LARGE, "chunk index: chunk %zu of pack %llu: offset %u, length %u", i,
+                           (unsigned long long)pack, entries[i].offset, entries[i].length);
         }
     }
     return NULL;
@@ -54,7 +55,8 @@ static cf_err *live_entries(const cf_ranges *dead, uint64_t pack, const cf_index
                             cf_index_entry **filtered) {
     size_t live = 0;
     if (dead->count == 0) return NULL;
-    for (size_t i = 0; i < *count; i++) live += !cf_ranges_contains(dead, cf_entry_segment_key(pack, (*entries)[i].segment));
+    for (size_t i = 0; i < *count; i++)
+        live += !cf_ranges_contains(dead, cf_entry_segment_key(pack, (*entries)[i].segment));
     if (live == *count) return NULL;
     cf_index_entry *kept = calloc(live ? live : 1, sizeof *kept);
     if (!kept) return cf_fail(CF_ERR_OUT_OF_MEMORY, "chunk index: %zu entries", live);
@@ -98,7 +100,8 @@ static cf_err *enter_pack(cf_index *index, uint64_t pack, const cf_index_entry *
 static bool table_has_room(const cf_index *index, size_t count) {
     size_t limit = cf_table_limit(index->table);
     /* IDs that come again do not fill the table, but they do fill the journal. */
-    return cf_table_count(index->table) + count <= limit && cf_journal_bytes(index->journal) <= 48 * (uint64_t)limit + 65536;
+    return cf_table_count(index->table) + count <= limit &&
+           cf_journal_bytes(index->journal) <= 48 * (uint64_t)limit + 65536;
 }
 
 static cf_err *apply_pack(cf_index *index, uint64_t pack, const cf_index_entry *entries, size_t count) {
@@ -191,8 +194,8 @@ static cf_err *apply_feed(cf_index *index, uint64_t generation, const uint8_t *e
     return NULL;
 }
 
-cf_err *cf_index_apply_feed(cf_index *index, uint64_t generation, const uint8_t epoch[16], const cf_index_segment *retired,
-                            size_t count) {
+cf_err *cf_index_apply_feed(cf_index *index, uint64_t generation, const uint8_t epoch[16],
+                            const cf_index_segment *retired, size_t count) {
     CF_AUTO_RANGES cf_ranges set = {0};
     CF_TRY(retired_set(retired, count, &set));
     pthread_mutex_lock(&index->writer);

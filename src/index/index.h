@@ -65,7 +65,8 @@ typedef struct cf_index_stats {
  *   Fails: 900301 INDEX_UNREADABLE with reason "damaged", "newer" or "other-server"; 900101 IO,
  *   900102 DISK_FULL. After a failure the files are as they were. Cost: reads the header of every run and
  *   at most a few MiB of log.                                                                          */
-cf_err *cf_index_open(const char *folder, const cf_index_options *options, cf_index **index) __attribute__((warn_unused_result));
+cf_err *cf_index_open(const char *folder, const cf_index_options *options, cf_index **index)
+    __attribute__((warn_unused_result));
 /* cf_index_close: flush, mark clean, join the background merge (which is cut short), free. NULL-safe.
  * After an error the index is freed all the same; the next open repairs.                              */
 cf_err *cf_index_close(cf_index *index) __attribute__((warn_unused_result));
@@ -102,14 +103,15 @@ cf_err *cf_index_apply_pack(cf_index *index, uint64_t pack, const cf_index_entry
 bool cf_index_has_pack(cf_index *index, uint64_t pack);
 /* cf_index_applied_ranges: the watermark, ascending, as a fresh array (free) of count ranges; NULL and 0
  * when nothing was applied.                                                                           */
-cf_err *cf_index_applied_ranges(cf_index *index, cf_index_pack_range **ranges, size_t *count) __attribute__((warn_unused_result));
+cf_err *cf_index_applied_ranges(cf_index *index, cf_index_pack_range **ranges, size_t *count)
+    __attribute__((warn_unused_result));
 
 /* cf_index_apply_feed: one durable step: retired segments are dead from now on, generation and epoch are
  * these. retired is borrowed, any order, may repeat. After a failure nothing has changed. Also the way to
  * declare segments lost that turned out to be missing (same generation and epoch again).
  *   Fails: 900102, 900101, 900001, 900002.                                                            */
-cf_err *cf_index_apply_feed(cf_index *index, uint64_t generation, const uint8_t epoch[16], const cf_index_segment *retired,
-                            size_t count) __attribute__((warn_unused_result));
+cf_err *cf_index_apply_feed(cf_index *index, uint64_t generation, const uint8_t epoch[16],
+                            const cf_index_segment *retired, size_t count) __attribute__((warn_unused_result));
 /* The vault's epoch (16 zero bytes until set) and generation (0). set_epoch is durable, generation stays. */
 uint64_t cf_index_generation(cf_index *index);
 void cf_index_epoch(cf_index *index, uint8_t epoch[16]);

@@ -68,7 +68,8 @@ cf_err *cf_iio_create(int dir, const char *name, int *fd) {
 
 cf_err *cf_iio_open(int dir, const char *name, int *fd) {
     int opened = openat(dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (opened < 0 && (errno == ENOENT || errno == ELOOP || errno == EISDIR)) return cf_iio_damaged(name, "the file is gone");
+    if (opened < 0 && (errno == ENOENT || errno == ELOOP || errno == EISDIR))
+        return cf_iio_damaged(name, "the file is gone");
     if (opened < 0) return cf_iio_fail(errno, "open", name);
     *fd = opened;
     return NULL;

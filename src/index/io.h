@@ -15,10 +15,13 @@ cf_err *cf_iio_fail(int err_no, const char *call, const char *name) __attribute_
 /* cf_iio_damaged: INDEX_UNREADABLE, reason "damaged". */
 cf_err *cf_iio_damaged(const char *name, const char *what) __attribute__((warn_unused_result));
 /* cf_iio_read: up to size bytes from offset; *got is less only at the end of the file.                */
-cf_err *cf_iio_read(int fd, void *data, size_t size, uint64_t offset, const char *name, size_t *got) __attribute__((warn_unused_result));
+cf_err *cf_iio_read(int fd, void *data, size_t size, uint64_t offset, const char *name, size_t *got)
+    __attribute__((warn_unused_result));
 /* cf_iio_read_exact: size bytes or INDEX_UNREADABLE: the file was cut.                                */
-cf_err *cf_iio_read_exact(int fd, void *data, size_t size, uint64_t offset, const char *name) __attribute__((warn_unused_result));
-cf_err *cf_iio_write(int fd, const void *data, size_t size, uint64_t offset, const char *name) __attribute__((warn_unused_result));
+cf_err *cf_iio_read_exact(int fd, void *data, size_t size, uint64_t offset, const char *name)
+    __attribute__((warn_unused_result));
+cf_err *cf_iio_write(int fd, const void *data, size_t size, uint64_t offset, const char *name)
+    __attribute__((warn_unused_result));
 cf_err *cf_iio_sync(int fd, const char *name) __attribute__((warn_unused_result));
 cf_err *cf_iio_size(int fd, const char *name, uint64_t *size) __attribute__((warn_unused_result));
 cf_err *cf_iio_create(int dir, const char *name, int *fd) __attribute__((warn_unused_result));

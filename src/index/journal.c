@@ -10,7 +10,7 @@
 
 #define MAGIC "CFXLOG01"
 #define VERSION 1
-#define HEADER_SIZE 48  /* magic 8, version 4, zero 4, number 8, server 16, XXH3-64 of the 40 before */
+#define HEADER_SIZE 48   /* magic 8, version 4, zero 4, number 8, server 16, XXH3-64 of the 40 before */
 #define RECORD_HEADER 24 /* XXH3-64 of the rest, pack 8, count 4, zero 4 */
 #define RECORD_ENTRY 24  /* ID 16, tail 8: see entry.h */
 
@@ -115,15 +115,17 @@ static cf_err *read_header(cf_journal *journal, const uint8_t server_id[16]) {
     CF_TRY(cf_iio_read_exact(journal->fd, header, HEADER_SIZE, 0, journal->name));
     if (memcmp(header, MAGIC, 8) != 0) return cf_iio_damaged(journal->name, "not a journal");
     if (cf_entry_load32(header + 8) > VERSION) {
-        return cf_fail_reason(CF_ERR_INDEX_UNREADABLE, "newer", "chunk index: %s has format %u, this program knows %d", journal->name,
-                              cf_entry_load32(header + 8), VERSION);
+        return cf_fail_reason(CF_ERR_INDEX_UNREADABLE, "newer", "chunk index: %s has format %u, this program knows %d",
+                              journal->name, cf_entry_load32(header + 8), VERSION);
     }
-    if (cf_entry_load64(header + 40) != header_sum(header)) return cf_iio_damaged(journal->name, "the header has the wrong checksum");
+    if (cf_entry_load64(header + 40) != header_sum(header))
+        return cf_iio_damaged(journal->name, "the header has the wrong checksum");
     if (cf_entry_load32(header + 8) != VERSION || cf_entry_load64(header + 16) != journal->number) {
         return cf_iio_damaged(journal->name, "the header belongs to another journal");
     }
     if (memcmp(header + 24, server_id, 16) != 0) {
-        return cf_fail_reason(CF_ERR_INDEX_UNREADABLE, "other-server", "chunk index: %s belongs to another server", journal->name);
+        return cf_fail_reason(CF_ERR_INDEX_UNREADABLE, "other-server", "chunk index: %s belongs to another server",
+                              journal->name);
     }
     return NULL;
 }
@@ -139,8 +141,8 @@ static cf_err *read_record(cf_journal *journal, uint64_t file_size, bool *valid,
     if (entries > CF_JOURNAL_RECORD_MAX || entries > (left - RECORD_HEADER) / RECORD_ENTRY) return NULL;
     size_t size = RECORD_HEADER + (size_t)entries * RECORD_ENTRY;
     CF_TRY(make_room(journal, size));
-    CF_TRY(cf_iio_read_exact(journal->fd, journal->record + RECORD_HEADER, size - RECORD_HEADER, journal->size + RECORD_HEADER,
-                             journal->name));
+    CF_TRY(cf_iio_read_exact(journal->fd, journal->record + RECORD_HEADER, size - RECORD_HEADER,
+                             journal->size + RECORD_HEADER, journal->name));
     if (cf_entry_load64(journal->record) != record_sum(journal, journal->size, journal->record, size)) return NULL;
     if (cf_entry_load64(journal->record + 8) > CF_INDEX_PACK_MAX) return NULL;
     *pack = cf_entry_load64(journal->record + 8);
@@ -178,8 +180,8 @@ static cf_err *replay(cf_journal *journal, uint64_t file_size, cf_journal_record
     }
 }
 
-cf_err *cf_journal_open(int dir, uint64_t number, const uint8_t server_id[16], cf_journal_record_fn *record, void *context,
-                        cf_journal **journal, uint64_t *dropped) {
+cf_err *cf_journal_open(int dir, uint64_t number, const uint8_t server_id[16], cf_journal_record_fn *record,
+                        void *context, cf_journal **journal, uint64_t *dropped) {
     CF_AUTO(cf_journal) made = NULL;
     CF_TRY(new_journal(number, &made));
     CF_TRY(cf_iio_open(dir, made->name, &made->fd));

@@ -16,13 +16,14 @@
 typedef struct cf_journal cf_journal;
 
 /* cf_journal_create: a new, empty one, synced.                                                         */
-cf_err *cf_journal_create(int dir, uint64_t number, const uint8_t server_id[16], cf_journal **journal) __attribute__((warn_unused_result));
+cf_err *cf_journal_create(int dir, uint64_t number, const uint8_t server_id[16], cf_journal **journal)
+    __attribute__((warn_unused_result));
 /* cf_journal_open: calls record for each valid record in order, stopping at the first that does not check (what
  * follows is a torn tail, or not to be trusted): *dropped is the number of bytes from there on. Appending continues at that place.
  *   entries: valid during the call, addresses in range. Fails: 900301 (header), or what record returns. */
 typedef cf_err *cf_journal_record_fn(void *context, uint64_t pack, const cf_index_entry *entries, size_t count);
-cf_err *cf_journal_open(int dir, uint64_t number, const uint8_t server_id[16], cf_journal_record_fn *record, void *context,
-                        cf_journal **journal, uint64_t *dropped) __attribute__((warn_unused_result));
+cf_err *cf_journal_open(int dir, uint64_t number, const uint8_t server_id[16], cf_journal_record_fn *record,
+                        void *context, cf_journal **journal, uint64_t *dropped) __attribute__((warn_unused_result));
 /* cf_journal_append: after a failure nothing was appended. Not synced.                                 */
 cf_err *cf_journal_append(cf_journal *journal, uint64_t pack, const cf_index_entry *entries, size_t count)
     __attribute__((warn_unused_result));

@@ -87,8 +87,8 @@ cf_err *cf_manifest_decode(cf_span bytes, const uint8_t server_id[16], cf_manife
     uint32_t version = cf_cursor_u32(&head);
     if (head.failed || memcmp(magic.data, MAGIC, 8) != 0) return cf_iio_damaged(CF_MANIFEST_NAME, "not a manifest");
     if (version > CF_MANIFEST_VERSION) { /* before the checksum: a newer format may have another */
-        return cf_fail_reason(CF_ERR_INDEX_UNREADABLE, "newer", "chunk index: format %u, this program knows %d", version,
-                              CF_MANIFEST_VERSION);
+        return cf_fail_reason(CF_ERR_INDEX_UNREADABLE, "newer", "chunk index: format %u, this program knows %d",
+                              version, CF_MANIFEST_VERSION);
     }
     cf_cursor cursor = checked(bytes, 0);
     if (cursor.failed || version != CF_MANIFEST_VERSION) return cf_iio_damaged(CF_MANIFEST_NAME, "wrong checksum");

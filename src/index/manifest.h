@@ -28,7 +28,7 @@ typedef struct cf_manifest {
     bool has_dead;
     uint64_t dead_number; /* the file with the dead segments                                            */
     size_t run_count;
-    uint64_t runs[CF_MANIFEST_RUNS_MAX];        /* newest first                                         */
+    uint64_t runs[CF_MANIFEST_RUNS_MAX]; /* newest first                                         */
     uint64_t run_entries[CF_MANIFEST_RUNS_MAX];
     cf_ranges packs; /* applied and in runs; those in the journal are not here                          */
 } cf_manifest;
@@ -37,8 +37,10 @@ void cf_manifest_wipe(cf_manifest *manifest);
 /* cf_manifest_store: placed: see cf_iio_replace. */
 cf_err *cf_manifest_store(int dir, const cf_manifest *manifest, bool *placed) __attribute__((warn_unused_result));
 /* cf_manifest_load: *exists is false, and nothing else changed, when there is none.                     */
-cf_err *cf_manifest_load(int dir, const uint8_t server_id[16], cf_manifest *manifest, bool *exists) __attribute__((warn_unused_result));
-cf_err *cf_manifest_decode(cf_span bytes, const uint8_t server_id[16], cf_manifest *manifest) __attribute__((warn_unused_result));
+cf_err *cf_manifest_load(int dir, const uint8_t server_id[16], cf_manifest *manifest, bool *exists)
+    __attribute__((warn_unused_result));
+cf_err *cf_manifest_decode(cf_span bytes, const uint8_t server_id[16], cf_manifest *manifest)
+    __attribute__((warn_unused_result));
 
 /* The file of dead segments. */
 cf_err *cf_dead_store(int dir, uint64_t number, const cf_ranges *dead) __attribute__((warn_unused_result));

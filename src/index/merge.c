@@ -62,8 +62,10 @@ static cf_err *run_merge(merge *m) {
 }
 
 cf_err *cf_merge_runs(int dir, uint64_t number, const uint8_t server_id[16], cf_run *const *inputs, size_t count,
-                      const cf_ranges *dead, const atomic_bool *stop, atomic_size_t *spare, cf_run **output, uint64_t *written) {
-    if (count < 1 || count > CF_MANIFEST_RUNS_MAX) return cf_fail(CF_ERR_INTERNAL, "chunk index: merge of %zu runs", count);
+                      const cf_ranges *dead, const atomic_bool *stop, atomic_size_t *spare, cf_run **output,
+                      uint64_t *written) {
+    if (count < 1 || count > CF_MANIFEST_RUNS_MAX)
+        return cf_fail(CF_ERR_INTERNAL, "chunk index: merge of %zu runs", count);
     merge m = {.dead = dead, .stop = stop};
     uint64_t entries = 0;
     for (size_t i = 0; i < count; i++) entries += inputs[i]->entries;

@@ -12,7 +12,7 @@
  * Checks *stop now and then: CF_ERR_CANCELLED. written: bytes of the new run.
  *   count: 1 .. 64.                                                                                      */
 cf_err *cf_merge_runs(int dir, uint64_t number, const uint8_t server_id[16], cf_run *const *inputs, size_t count,
-                      const cf_ranges *dead, const atomic_bool *stop, atomic_size_t *spare, cf_run **output, uint64_t *written)
-    __attribute__((warn_unused_result));
+                      const cf_ranges *dead, const atomic_bool *stop, atomic_size_t *spare, cf_run **output,
+                      uint64_t *written) __attribute__((warn_unused_result));
 
 #endif

@@ -48,7 +48,8 @@ static cf_err *apply_options(cf_index *index, const cf_index_options *options) {
     index->merge_inline = options->merge_inline;
     memcpy(index->server_id, options->server_id, 16);
     if (!options->boot_id) return read_boot_id(index->boot_id);
-    if (strlen(options->boot_id) >= CF_BOOT_ID_SIZE) return cf_fail(CF_ERR_TOO_LARGE, "chunk index: boot ID of %zu bytes", strlen(options->boot_id));
+    if (strlen(options->boot_id) >= CF_BOOT_ID_SIZE)
+        return cf_fail(CF_ERR_TOO_LARGE, "chunk index: boot ID of %zu bytes", strlen(options->boot_id));
     memcpy(index->boot_id, options->boot_id, strlen(options->boot_id));
     return NULL;
 }
@@ -137,7 +138,8 @@ static cf_err *open_runs(cf_index *index, const cf_manifest *manifest, cf_dead *
     while (!err && count < manifest->run_count) {
         err = cf_run_open(index->dir, manifest->runs[count], index->server_id, &index->spare, &runs[count]);
         if (err) break;
-        if (runs[count]->entries != manifest->run_entries[count]) err = cf_iio_damaged(runs[count]->name, "not the run of the manifest");
+        if (runs[count]->entries != manifest->run_entries[count])
+            err = cf_iio_damaged(runs[count]->name, "not the run of the manifest");
         count++;
     }
     if (!err) err = cf_view_new(runs, count, dead, &index->view);
@@ -184,7 +186,8 @@ static cf_err *load_journal(cf_index *index, const cf_manifest *manifest) {
     uint64_t dropped = 0;
     CF_TRY(table_for_journal(index, manifest));
     CF_TRY(cf_ranges_copy(&manifest->packs, &index->applied));
-    CF_TRY(cf_journal_open(index->dir, manifest->journal_number, index->server_id, replay, index, &index->journal, &dropped));
+    CF_TRY(cf_journal_open(index->dir, manifest->journal_number, index->server_id, replay, index, &index->journal,
+                           &dropped));
     atomic_store(&index->log_bytes, cf_journal_bytes(index->journal));
     if (manifest->clean && (cf_journal_bytes(index->journal) != manifest->journal_bytes || dropped > 0)) {
         return cf_iio_damaged("log", "not as it was when the index was closed");
@@ -265,7 +268,8 @@ cf_err *cf_index_close(cf_index *index) {
     if (!index) return NULL;
     cf_index_stop_thread(index);
     cf_err *err = NULL;
-    if (index->marked || index->recovered || index->uncertain) { /* else nothing has changed since it was closed cleanly */
+    if (index->marked || index->recovered ||
+        index->uncertain) { /* else nothing has changed since it was closed cleanly */
         err = cf_journal_sync(index->journal);
         if (!err) err = cf_index_publish(index, &(cf_step){.clean = true});
     }
@@ -279,6 +283,7 @@ cf_err *cf_index_destroy(const char *folder) {
     /* The manifest first: without it, what is left after a crash is a new index. */
     if (unlinkat(dir, CF_MANIFEST_NAME, 0) < 0 && errno != ENOENT) return cf_iio_fail(errno, "remove", folder);
     CF_TRY(sweep(dir, NULL));
-    if (rmdir(folder) < 0 && errno != ENOTEMPTY && errno != EEXIST && errno != EBUSY) return cf_iio_fail(errno, "remove", folder);
+    if (rmdir(folder) < 0 && errno != ENOTEMPTY && errno != EEXIST && errno != EBUSY)
+        return cf_iio_fail(errno, "remove", folder);
     return NULL;
 }

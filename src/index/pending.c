@@ -31,7 +31,8 @@ struct cf_pending {
 };
 
 cf_err *cf_pending_new(size_t max_entries, cf_pending **pending) {
-    if (max_entries < 1 || max_entries > (size_t)1 << 26) return cf_fail(CF_ERR_TOO_LARGE, "pending chunks: %zu", max_entries);
+    if (max_entries < 1 || max_entries > (size_t)1 << 26)
+        return cf_fail(CF_ERR_TOO_LARGE, "pending chunks: %zu", max_entries);
     CF_AUTO(cf_pending) made = calloc(1, sizeof *made);
     if (!made) return cf_fail(CF_ERR_OUT_OF_MEMORY, "pending chunks: %zu", max_entries);
     size_t share = max_entries / SHARDS;
@@ -117,7 +118,8 @@ static bool take_place(cf_pending *pending) {
     size_t count = atomic_load_explicit(&pending->count, memory_order_relaxed);
     do {
         if (count >= pending->max) return false;
-    } while (!atomic_compare_exchange_weak_explicit(&pending->count, &count, count + 1, memory_order_relaxed, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&pending->count, &count, count + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
     return true;
 }
 
@@ -171,8 +173,10 @@ void cf_pending_remove_pack(cf_pending *pending, uint64_t pack) {
         pthread_mutex_lock(&s->lock);
         for (size_t at = 0; s->count > 0 && at < pending->slots;) {
             /* A removal moves another entry here: look again. One that wraps around was looked at before. */
-            if (s->slots[at].used && load_address(&s->slots[at]).pack == pack) remove_slot(pending, s, at);
-            else at++;
+            if (s->slots[at].used && load_address(&s->slots[at]).pack == pack)
+                remove_slot(pending, s, at);
+            else
+                at++;
         }
         pthread_mutex_unlock(&s->lock);
     }

@@ -26,7 +26,8 @@ void cf_dead_unref(cf_dead *dead) {
 }
 
 cf_err *cf_view_new(cf_run *const *runs, size_t count, cf_dead *dead, cf_view **view) {
-    if (count > CF_MANIFEST_RUNS_MAX) return cf_fail(CF_ERR_TOO_LARGE, "chunk index: %zu runs, merging does not keep up", count);
+    if (count > CF_MANIFEST_RUNS_MAX)
+        return cf_fail(CF_ERR_TOO_LARGE, "chunk index: %zu runs, merging does not keep up", count);
     cf_view *made = calloc(1, sizeof *made);
     if (!made) return cf_fail(CF_ERR_OUT_OF_MEMORY, "chunk index: a view");
     atomic_init(&made->references, 1);
@@ -166,7 +167,9 @@ cf_err *cf_index_rebase(cf_index *index, const cf_feed *feed) {
         dead->has_file = !err;
     }
     if (!err) {
-        err = cf_index_publish(index, &(cf_step){.view = view, .settled = &settled, .journal = journal,
+        err = cf_index_publish(index, &(cf_step){.view = view,
+                                                 .settled = &settled,
+                                                 .journal = journal,
                                                  .epoch = feed ? feed->epoch : NULL,
                                                  .generation = feed ? &feed->generation : NULL});
     }
@@ -194,7 +197,8 @@ static int compare_entries(const void *a, const void *b, void *context) {
     return order ? order : (i > j) - (i < j); /* the last of equals is the one that stays, as in the table */
 }
 
-static cf_err *write_entries(cf_index *index, uint64_t pack, const cf_index_entry *entries, size_t count, cf_run **run) {
+static cf_err *write_entries(cf_index *index, uint64_t pack, const cf_index_entry *entries, size_t count,
+                             cf_run **run) {
     CF_AUTO_FREE uint32_t *order = malloc(count * sizeof *order);
     if (!order) return cf_fail(CF_ERR_OUT_OF_MEMORY, "chunk index: sorting %zu entries", count);
     for (size_t i = 0; i < count; i++) order[i] = (uint32_t)i;

@@ -12,8 +12,10 @@ static size_t count_upto(const cf_ranges *set, uint64_t value) {
     size_t low = 0, high = set->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (set->items[middle].first <= value) low = middle + 1;
-        else high = middle;
+        if (set->items[middle].first <= value)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -36,7 +38,8 @@ uint64_t cf_ranges_total(const cf_ranges *set) {
 static cf_err *make_room(cf_ranges *set) {
     if (set->count < set->capacity) return NULL;
     size_t capacity = set->capacity + set->capacity / 2 + 16;
-    if (capacity > SIZE_MAX / sizeof *set->items) return cf_fail(CF_ERR_OUT_OF_MEMORY, "chunk index: %zu ranges", capacity);
+    if (capacity > SIZE_MAX / sizeof *set->items)
+        return cf_fail(CF_ERR_OUT_OF_MEMORY, "chunk index: %zu ranges", capacity);
     cf_range *items = realloc(set->items, capacity * sizeof *items);
     if (!items) return cf_fail(CF_ERR_OUT_OF_MEMORY, "chunk index: %zu ranges", capacity);
     set->items = items;

@@ -16,7 +16,8 @@ static cf_err *check_page(const cf_run *run, const uint8_t *page, uint64_t page_
         return cf_iio_damaged(run->name, "a page has the wrong checksum");
     }
     /* Also catches pages of this run that were swapped. Guide and data pages have it in the same place. */
-    if (cf_entry_load32(page + CF_DATA_NUMBER) != (uint32_t)page_number) return cf_iio_damaged(run->name, "a page is in the wrong place");
+    if (cf_entry_load32(page + CF_DATA_NUMBER) != (uint32_t)page_number)
+        return cf_iio_damaged(run->name, "a page is in the wrong place");
     return NULL;
 }
 
@@ -43,14 +44,15 @@ static cf_err *read_pages(const cf_run *run, uint8_t *out, uint64_t page, size_t
 static cf_err *read_header(cf_run *run, const uint8_t *page, const uint8_t server_id[16]) {
     if (memcmp(page + CF_HEADER_MAGIC, CF_RUN_MAGIC, 8) != 0) return cf_iio_damaged(run->name, "not a run");
     if (cf_entry_load32(page + CF_HEADER_VERSION) > CF_RUN_VERSION) {
-        return cf_fail_reason(CF_ERR_INDEX_UNREADABLE, "newer", "chunk index: %s has format %u, this program knows %u", run->name,
-                              cf_entry_load32(page + CF_HEADER_VERSION), CF_RUN_VERSION);
+        return cf_fail_reason(CF_ERR_INDEX_UNREADABLE, "newer", "chunk index: %s has format %u, this program knows %u",
+                              run->name, cf_entry_load32(page + CF_HEADER_VERSION), CF_RUN_VERSION);
     }
     if (cf_entry_load64(page + CF_PAGE_SUM) != cf_page_sum(page, run->number)) {
         return cf_iio_damaged(run->name, "the header has the wrong checksum");
     }
     if (memcmp(page + CF_HEADER_SERVER, server_id, 16) != 0) {
-        return cf_fail_reason(CF_ERR_INDEX_UNREADABLE, "other-server", "chunk index: %s belongs to another server", run->name);
+        return cf_fail_reason(CF_ERR_INDEX_UNREADABLE, "other-server", "chunk index: %s belongs to another server",
+                              run->name);
     }
     run->entries = cf_entry_load64(page + CF_HEADER_ENTRIES);
     run->guide_pages = cf_entry_load64(page + CF_HEADER_GUIDES);
@@ -59,28 +61,35 @@ static cf_err *read_header(cf_run *run, const uint8_t *page, const uint8_t serve
     CF_TRY(cf_iio_size(run->fd, run->name, &size));
     uint64_t most = size / CF_PAGE_SIZE;
     bool fits = most <= UINT32_MAX && run->guide_pages >= 1 && run->guide_pages < most && run->data_pages >= 1 &&
-                run->data_pages < most && 1 + run->guide_pages + run->data_pages <= most && run->entries >= run->data_pages &&
-                run->entries <= run->data_pages * CF_PAGE_ENTRIES && cf_entry_load64(page + CF_HEADER_NUMBER) == run->number &&
+                run->data_pages < most && 1 + run->guide_pages + run->data_pages <= most &&
+                run->entries >= run->data_pages && run->entries <= run->data_pages * CF_PAGE_ENTRIES &&
+                cf_entry_load64(page + CF_HEADER_NUMBER) == run->number &&
                 cf_entry_load32(page + CF_HEADER_VERSION) == CF_RUN_VERSION &&
                 cf_entry_load32(page + CF_HEADER_ENTRY_SIZE) == CF_ENTRY_SIZE;
     return fits ? NULL : cf_iio_damaged(run->name, "the header does not fit the file");
 }
 
+static cf_err *read_guide(const cf_run *run, uint8_t *guide) {
+    CF_TRY(read_pages(run, guide, 1, (size_t)run->guide_pages));
+    for (uint64_t i = 0; i < run->guide_pages; i++) CF_TRY(check_guide_page(run, guide + i * CF_PAGE_SIZE, i));
+    return NULL;
+}
+
 /* Small runs are asked by every lookup: their guide pages are kept in memory while the budget lasts. */
-static cf_err *keep_guide(cf_run *run, atomic_size_t *spare) {
+cf_err *cf_run_keep_guide(cf_run *run) {
+    if (atomic_load_explicit(&run->guide, memory_order_relaxed)) return NULL;
     size_t need = (size_t)run->guide_pages * CF_PAGE_SIZE;
-    size_t left = atomic_load(spare);
+    size_t left = atomic_load(run->spare);
     do {
         if (need > left) return NULL;
-    } while (!atomic_compare_exchange_weak(spare, &left, left - need));
-    run->spare = spare;
-    run->guide = malloc(need);
-    if (!run->guide) { /* only slower without */
-        atomic_fetch_add(spare, need);
-        return NULL;
+    } while (!atomic_compare_exchange_weak(run->spare, &left, left - need));
+    CF_AUTO_FREE uint8_t *guide = malloc(need);
+    cf_err *err = guide ? read_guide(run, guide) : NULL; /* without memory it is only slower */
+    if (err || !guide) {
+        atomic_fetch_add(run->spare, need);
+        return err;
     }
-    CF_TRY(read_pages(run, run->guide, 1, (size_t)run->guide_pages));
-    for (uint64_t i = 0; i < run->guide_pages; i++) CF_TRY(check_guide_page(run, run->guide + i * CF_PAGE_SIZE, i));
+    atomic_store_explicit(&run->guide, cf_take(guide), memory_order_release);
     return NULL;
 }
 
@@ -93,11 +102,12 @@ cf_err *cf_run_attach(int fd, uint64_t number, const uint8_t server_id[16], atom
     atomic_init(&made->references, 1);
     made->fd = fd;
     made->number = number;
+    made->spare = spare;
     cf_iio_name(made->name, "run", number);
     uint8_t page[CF_PAGE_SIZE];
     CF_TRY(read_pages(made, page, 0, 1));
     CF_TRY(read_header(made, page, server_id));
-    CF_TRY(keep_guide(made, spare));
+    CF_TRY(cf_run_keep_guide(made));
     *run = cf_take(made);
     return NULL;
 }
@@ -117,10 +127,9 @@ cf_run *cf_run_ref(cf_run *run) {
 
 void cf_run_unref(cf_run *run) {
     if (!run || atomic_fetch_sub_explicit(&run->references, 1, memory_order_acq_rel) != 1) return;
-    if (run->guide) {
-        atomic_fetch_add(run->spare, (size_t)run->guide_pages * CF_PAGE_SIZE);
-        free(run->guide);
-    }
+    uint8_t *guide = atomic_load_explicit(&run->guide, memory_order_relaxed);
+    if (guide) atomic_fetch_add(run->spare, (size_t)run->guide_pages * CF_PAGE_SIZE);
+    free(guide);
     close(run->fd); /* everything that was written through it has been synced */
     free(run);
 }
@@ -157,8 +166,10 @@ static size_t find_in_page(const uint8_t *page, const uint8_t *id, bool *equal) 
             *equal = true;
             return middle;
         }
-        if (order < 0) low = middle + 1;
-        else high = middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     *equal = false;
     return low;
@@ -167,8 +178,9 @@ static size_t find_in_page(const uint8_t *page, const uint8_t *id, bool *equal) 
 cf_err *cf_run_find(const cf_run *run, const uint8_t *id, bool *found, cf_index_address *address) {
     uint8_t page[CF_PAGE_SIZE];
     uint64_t index = cf_guide_of(cf_entry_top(id), run->guide_pages);
-    const uint8_t *guide = run->guide ? run->guide + index * CF_PAGE_SIZE : page;
-    if (!run->guide) {
+    const uint8_t *kept = atomic_load_explicit(&run->guide, memory_order_acquire);
+    const uint8_t *guide = kept ? kept + index * CF_PAGE_SIZE : page;
+    if (!kept) {
         CF_TRY(read_pages(run, page, 1 + index, 1));
         CF_TRY(check_guide_page(run, page, index));
     }

@@ -34,7 +34,8 @@ static void start_guide(cf_run_writer *writer) {
     cf_entry_store32(writer->guide + CF_GUIDE_FIRST, (uint32_t)first);
 }
 
-cf_err *cf_run_writer_new(int dir, uint64_t number, const uint8_t server_id[16], uint64_t max_entries, cf_run_writer **writer) {
+cf_err *cf_run_writer_new(int dir, uint64_t number, const uint8_t server_id[16], uint64_t max_entries,
+                          cf_run_writer **writer) {
     uint64_t per_page = CF_GUIDE_BLOOM_BITS / CF_GUIDE_BITS_PER_ENTRY;
     if (max_entries / CF_PAGE_ENTRIES + max_entries / per_page + 4 > UINT32_MAX) {
         return cf_fail(CF_ERR_TOO_LARGE, "chunk index: %llu entries", (unsigned long long)max_entries);
@@ -56,7 +57,8 @@ cf_err *cf_run_writer_new(int dir, uint64_t number, const uint8_t server_id[16],
 static cf_err *write_buffer(cf_run_writer *writer) {
     if (writer->buffered == 0) return NULL;
     uint64_t first = 1 + writer->guide_pages + writer->data_at - writer->buffered;
-    CF_TRY(cf_iio_write(writer->fd, writer->buffer, writer->buffered * CF_PAGE_SIZE, first * CF_PAGE_SIZE, writer->name));
+    CF_TRY(
+        cf_iio_write(writer->fd, writer->buffer, writer->buffered * CF_PAGE_SIZE, first * CF_PAGE_SIZE, writer->name));
     memset(writer->buffer, 0, sizeof writer->buffer);
     writer->buffered = 0;
     return NULL;

@@ -61,9 +61,9 @@ struct cf_index {
     pthread_t thread;
     bool has_thread;
     bool closing;
-    bool wanted;     /* the thread should look for runs to merge        */
-    bool busy;       /* it is merging                                   */
-    bool want_full;  /* merge everything, to get rid of dead segments   */
+    bool wanted;      /* the thread should look for runs to merge        */
+    bool busy;        /* it is merging                                   */
+    bool want_full;   /* merge everything, to get rid of dead segments   */
     char damage[200]; /* what a merge found: told to the writer          */
     atomic_bool stop;
 };
@@ -74,7 +74,8 @@ cf_dead *cf_dead_ref(cf_dead *dead);
 void cf_dead_unref(cf_dead *dead); /* NULL-safe */
 CF_DEFINE_AUTO(cf_dead, cf_dead_unref)
 /* cf_view_new: takes references of its own of runs and dead. TOO_LARGE when there are too many runs.     */
-cf_err *cf_view_new(cf_run *const *runs, size_t count, cf_dead *dead, cf_view **view) __attribute__((warn_unused_result));
+cf_err *cf_view_new(cf_run *const *runs, size_t count, cf_dead *dead, cf_view **view)
+    __attribute__((warn_unused_result));
 cf_view *cf_view_get(cf_index *index); /* the current one, with a reference; takes lock */
 void cf_view_unref(cf_view *view);     /* NULL-safe */
 CF_DEFINE_AUTO(cf_view, cf_view_unref)
@@ -101,7 +102,8 @@ typedef struct cf_feed {
 } cf_feed;
 cf_err *cf_index_rebase(cf_index *index, const cf_feed *feed) __attribute__((warn_unused_result));
 /* cf_index_add_run: a pack too large for the table, as a run of its own, in one step. Under writer.      */
-cf_err *cf_index_add_run(cf_index *index, uint64_t pack, const cf_index_entry *entries, size_t count) __attribute__((warn_unused_result));
+cf_err *cf_index_add_run(cf_index *index, uint64_t pack, const cf_index_entry *entries, size_t count)
+    __attribute__((warn_unused_result));
 /* cf_index_set_view: what readers see from now on. Takes view; under writer.                             */
 void cf_index_set_view(cf_index *index, cf_view *view);
 /* cf_index_remove_file: "run", "log" or "dead"; a failure only leaves a file that the next open removes. */
@@ -110,10 +112,10 @@ void cf_index_remove_file(const cf_index *index, const char *kind, uint64_t numb
 void cf_index_drop_new(const cf_index *index, const char *kind, uint64_t number);
 
 /* compact.c; all under writer */
-cf_err *cf_index_compact(cf_index *index) __attribute__((warn_unused_result)); /* after a run was added */
+cf_err *cf_index_compact(cf_index *index) __attribute__((warn_unused_result));     /* after a run was added */
 cf_err *cf_index_compact_all(cf_index *index) __attribute__((warn_unused_result)); /* and wait */
 cf_err *cf_index_start_thread(cf_index *index) __attribute__((warn_unused_result));
-void cf_index_stop_thread(cf_index *index); /* not under writer */
+void cf_index_stop_thread(cf_index *index);                                          /* not under writer */
 cf_err *cf_index_failure(const cf_index *index) __attribute__((warn_unused_result)); /* what a merge found */
 
 #endif

@@ -169,8 +169,7 @@ static cf_err *enter_or_make(int folder, const cf_name *name, cf_span path, int 
         *fd = open_name(folder, name->text, O_RDONLY | O_DIRECTORY);
         if (*fd >= 0) return NULL;
         if (errno != ENOENT) return explain(errno, "open folder", path);
-        if (cf_sys_mkdir(folder, name->text, 0700) < 0 && errno != EEXIST)
-            return explain(errno, "make folder", path);
+        if (cf_sys_mkdir(folder, name->text, 0700) < 0 && errno != EEXIST) return explain(errno, "make folder", path);
     }
     return explain(ENOENT, "make folder", path); /* somebody removes it again and again */
 }
@@ -249,7 +248,8 @@ static int place_new(cf_partial *part, const char *name) {
 
 cf_err *cf_partial_place(cf_partial *part, const cf_name *name, bool replace, bool *placed) {
     int err_no = place_new(part, name->text);
-    if (err_no == EEXIST && replace) err_no = replace_with(part, name->text);
+    if (err_no == EEXIST && replace)
+        err_no = replace_with(part, name->text);
     else if (err_no == EEXIST) {
         *placed = false;
         return NULL;

@@ -107,8 +107,11 @@ static cf_err *sync_parent(int dirfd, const char *path) {
 }
 
 static cf_err *make_one(int dirfd, const char *path, mode_t mode, bool durable) {
-    if (cf_sys_mkdir(dirfd, path, mode) == 0) return durable ? sync_parent(dirfd, path) : NULL;
-    return errno == EEXIST ? NULL : cf_os_fail(errno, "make folder", path);
+    const bool made = cf_sys_mkdir(dirfd, path, mode) == 0;
+    if (!made && errno != EEXIST) return cf_os_fail(errno, "make folder", path);
+    /* Below dirfd also when it is there already: whoever made it may have crashed before the sync. Of an
+     * absolute path, the upper folders are the machine's own. */
+    return durable && (made || path[0] != '/') ? sync_parent(dirfd, path) : NULL;
 }
 
 static cf_err *make_path(int dirfd, const char *path, mode_t mode, bool durable) {

@@ -36,7 +36,8 @@ cf_err *cf_dir_next(cf_dir *dir, cf_dir_entry *entry, bool *more) __attribute__(
 /* cf_dir_make: make the folder and what is missing above it (mode for all of these, less the umask).
  * A folder that is there already is fine. Not durable by itself.                                      */
 cf_err *cf_dir_make(int dirfd, const char *path, mode_t mode) __attribute__((warn_unused_result));
-/* cf_dir_make_durable: the same, and every folder that got a new name is synced.                      */
+/* cf_dir_make_durable: the same, and every folder that got a new name is synced; of a relative path, each
+ * folder on the way, so that one which an earlier, crashed run made is durable too.                   */
 cf_err *cf_dir_make_durable(int dirfd, const char *path, mode_t mode) __attribute__((warn_unused_result));
 /* cf_dir_open_path: open a folder by a path of any length and depth, symbolic links followed.
  *   path  bytes without NUL; relative to dirfd, or absolute. The caller closes *fd.                   */

@@ -13,17 +13,18 @@
 
 #include "base/buf.h"
 
-typedef enum cf_os_op_kind { /* values stand in the recorder's log */
-    CF_OS_CREATE = 1,        /* fd (new), dirfd, name; name NULL: without a name (O_TMPFILE)           */
-    CF_OS_WRITE = 2,         /* fd, offset, data                                                       */
-    CF_OS_TRUNCATE = 3,      /* fd, offset: the new size                                               */
-    CF_OS_SYNC = 4,          /* fd of a file                                                           */
-    CF_OS_SYNC_FOLDER = 5,   /* fd of a folder                                                         */
-    CF_OS_RENAME = 6,        /* dirfd, name, to_dirfd, to_name                                         */
-    CF_OS_LINK = 7,          /* the same; name NULL: the open file fd gets its first name              */
-    CF_OS_UNLINK = 8,        /* dirfd, name                                                            */
-    CF_OS_MKDIR = 9,         /* dirfd, name                                                            */
-    CF_OS_RMDIR = 10,        /* dirfd, name                                                            */
+/* The values stand in the recorder's log.                                                             */
+typedef enum cf_os_op_kind {
+    CF_OS_CREATE = 1,      /* fd (new), dirfd, name; name NULL: without a name (O_TMPFILE)             */
+    CF_OS_WRITE = 2,       /* fd, offset, data                                                         */
+    CF_OS_TRUNCATE = 3,    /* fd, offset: the new size                                                 */
+    CF_OS_SYNC = 4,        /* fd of a file                                                             */
+    CF_OS_SYNC_FOLDER = 5, /* fd of a folder                                                           */
+    CF_OS_RENAME = 6,      /* dirfd, name, to_dirfd, to_name                                           */
+    CF_OS_LINK = 7,        /* the same; name NULL: the open file fd gets its first name                */
+    CF_OS_UNLINK = 8,      /* dirfd, name                                                              */
+    CF_OS_MKDIR = 9,       /* dirfd, name                                                              */
+    CF_OS_RMDIR = 10,      /* dirfd, name                                                              */
 } cf_os_op_kind;
 
 typedef struct cf_os_op {

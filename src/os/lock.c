@@ -25,8 +25,8 @@ static struct flock range(short type, off_t start, off_t size) {
 
 static void write_note(int fd, const char *note, cf_time now) {
     char line[LINE_SIZE] = {0};
-    int size = snprintf(line, sizeof line - 1, "%ld %lld %.*s", (long)getpid(), (long long)now.seconds, CF_LOCK_NOTE_MAX,
-                        note);
+    int size = snprintf(line, sizeof line - 1, "%ld %lld %.*s", (long)getpid(), (long long)now.seconds,
+                        CF_LOCK_NOTE_MAX, note);
     for (char *at = line; *at; at++)
         if (*at == '\n') *at = ' ';
     line[LINE_SIZE - 1] = '\n';

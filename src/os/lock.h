@@ -21,7 +21,7 @@ typedef enum cf_lock_kind { CF_LOCK_SHARED, CF_LOCK_EXCLUSIVE } cf_lock_kind;
 /* Who has a lock. */
 enum { CF_LOCK_NOTE_MAX = 199 };
 typedef struct cf_lock_holder {
-    pid_t pid;                       /* 0: not known (it has only just taken it)                       */
+    pid_t pid; /* 0: not known (it has only just taken it)                       */
     cf_time since;
     char note[CF_LOCK_NOTE_MAX + 1]; /* what it said: "backup job 17"; cut to fit                       */
 } cf_lock_holder;

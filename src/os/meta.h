@@ -63,7 +63,7 @@ void cf_meta_from_stat(const cf_stat *stat, cf_meta *meta);
  *   meta         borrows from store until the next cf_meta_read with it.
  *   warnings     gathers what could not be read.
  * Reads every extended attribute that is listed (of system.* only the ACLs), and on NTFS
- * system.ntfs_acl and system.ntfs_attrib_be by name. Cost: for a file without attributes on ext4, four
+ * system.ntfs_acl and system.ntfs_attrib_be by name. Cost: for a file without attributes on ext4, three
  * system calls.
  * Fails: 900103 NOT_FOUND (it vanished), 900101 IO (a symbolic link's target), 900001 OUT_OF_MEMORY.    */
 cf_err *cf_meta_read(cf_meta_store *store, int dirfd, const char *name, int fd, const cf_stat *stat, cf_meta *meta,

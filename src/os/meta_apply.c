@@ -79,8 +79,10 @@ static bool in_meta(const cf_meta *meta, cf_span name) {
         size_t middle = low + (high - low) / 2;
         int order = cf_span_compare(meta->xattrs[middle].name, name);
         if (order == 0) return true;
-        if (order < 0) low = middle + 1;
-        else high = middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return false;
 }
@@ -129,8 +131,8 @@ static void apply_mode(applying *self) {
         mode &= ~06000u;
     }
     const cf_os_object *object = &self->object;
-    int result = object->fd >= 0 ? fchmod(object->fd, mode)
-                                 : fchmodat(object->dirfd, object->name, mode, AT_SYMLINK_NOFOLLOW);
+    int result =
+        object->fd >= 0 ? fchmod(object->fd, mode) : fchmodat(object->dirfd, object->name, mode, AT_SYMLINK_NOFOLLOW);
     if (result < 0) cf_meta_warn(self->warnings, CF_META_MODE, errno);
 }
 
@@ -174,8 +176,10 @@ static void set_flags_singly(int fd, unsigned now, unsigned want, cf_meta_warnin
     for (int round = 0; round < 2; round++) {
         for (unsigned bit = 1; bit != 0; bit <<= 1) {
             if (!((now ^ want) & bit) || ((bit & last) != 0) != (round == 1)) continue;
-            if (set_flags(fd, now ^ bit)) now ^= bit;
-            else cf_meta_warn(warnings, CF_META_FLAGS, errno);
+            if (set_flags(fd, now ^ bit))
+                now ^= bit;
+            else
+                cf_meta_warn(warnings, CF_META_FLAGS, errno);
         }
     }
 }

@@ -9,10 +9,10 @@
 typedef struct cf_os_fs_traits {
     bool used;
     uint64_t device;
-    bool flags;      /* FS_IOC_GETFLAGS                                                                */
-    bool project;    /* FS_IOC_FSGETXATTR has a project number                                         */
-    bool ntfs;       /* system.ntfs_* may exist                                                        */
-    bool no_xattrs;  /* listxattr is not supported                                                     */
+    bool flags;     /* FS_IOC_GETFLAGS                                                                */
+    bool project;   /* FS_IOC_FSGETXATTR has a project number                                         */
+    bool ntfs;      /* system.ntfs_* may exist                                                        */
+    bool no_xattrs; /* listxattr is not supported                                                     */
 } cf_os_fs_traits;
 
 enum { CF_OS_FS_KNOWN = 64 };

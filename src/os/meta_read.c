@@ -18,10 +18,10 @@ enum {
     FIRST_TRY = 512,              /* most values are smaller: one call instead of two */
 };
 
-const uint32_t cf_os_settable_flags =
-    FS_SECRM_FL | FS_UNRM_FL | FS_COMPR_FL | FS_SYNC_FL | FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL |
-    FS_NOCOMP_FL | FS_JOURNAL_DATA_FL | FS_NOTAIL_FL | FS_DIRSYNC_FL | FS_TOPDIR_FL | FS_NOCOW_FL | FS_DAX_FL |
-    FS_PROJINHERIT_FL | FS_CASEFOLD_FL;
+const uint32_t cf_os_settable_flags = FS_SECRM_FL | FS_UNRM_FL | FS_COMPR_FL | FS_SYNC_FL | FS_IMMUTABLE_FL |
+                                      FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_NOCOMP_FL | FS_JOURNAL_DATA_FL |
+                                      FS_NOTAIL_FL | FS_DIRSYNC_FL | FS_TOPDIR_FL | FS_NOCOW_FL | FS_DAX_FL |
+                                      FS_PROJINHERIT_FL | FS_CASEFOLD_FL;
 
 const char *cf_meta_warning_word(cf_meta_warning kind) {
     static const char *const words[CF_META_WARNINGS] = {
@@ -37,9 +37,12 @@ void cf_meta_warn(cf_meta_warnings *warnings, cf_meta_warning kind, int err_no) 
 
 void cf_meta_warn_xattr(cf_meta_warnings *warnings, const char *name, int err_no) {
     cf_meta_warning kind = CF_META_XATTR;
-    if (strncmp(name, "system.posix_acl_", 17) == 0) kind = CF_META_ACL;
-    else if (strcmp(name, "security.capability") == 0) kind = CF_META_CAPABILITY;
-    else if (strncmp(name, "system.ntfs_", 12) == 0) kind = CF_META_NTFS;
+    if (strncmp(name, "system.posix_acl_", 17) == 0)
+        kind = CF_META_ACL;
+    else if (strcmp(name, "security.capability") == 0)
+        kind = CF_META_CAPABILITY;
+    else if (strncmp(name, "system.ntfs_", 12) == 0)
+        kind = CF_META_NTFS;
     if (!warnings->xattr[0]) {
         size_t size = strnlen(name, sizeof warnings->xattr - 1);
         memcpy(warnings->xattr, name, size);
@@ -156,8 +159,10 @@ static void read_listed(cf_meta_store *store, cf_os_object *object, const cf_sta
                         cf_meta_warnings *warnings) {
     if (traits->no_xattrs) return;
     int err_no = cf_os_xattr_list_all(object, &store->list);
-    if (unsupported(err_no)) traits->no_xattrs = telling(stat);
-    else if (err_no) cf_meta_warn(warnings, CF_META_XATTR, err_no);
+    if (unsupported(err_no))
+        traits->no_xattrs = telling(stat);
+    else if (err_no)
+        cf_meta_warn(warnings, CF_META_XATTR, err_no);
     if (err_no) return;
     const char *name = (const char *)store->list.data;
     for (size_t left = store->list.size; left > 0;) {
@@ -179,8 +184,10 @@ static void read_ntfs(cf_meta_store *store, cf_os_object *object, const cf_stat 
     static const char *const names[] = {"system.ntfs_acl", "system.ntfs_attrib_be"};
     for (size_t i = 0; i < 2 && traits->ntfs; i++) {
         int err_no = read_one(store, object, names[i], XATTR_SIZE_MAX);
-        if (unsupported(err_no)) traits->ntfs = !telling(stat);
-        else if (err_no && err_no != ENODATA) cf_meta_warn_xattr(warnings, names[i], err_no);
+        if (unsupported(err_no))
+            traits->ntfs = !telling(stat);
+        else if (err_no && err_no != ENODATA)
+            cf_meta_warn_xattr(warnings, names[i], err_no);
     }
 }
 

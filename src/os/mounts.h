@@ -19,12 +19,12 @@ typedef enum cf_fs_kind {
 } cf_fs_kind;
 
 typedef struct cf_mount {
-    uint64_t id, parent;     /* as in cf_stat.mount_id; 0 when not known                               */
-    uint64_t device;         /* as in cf_stat.device                                                   */
-    const char *type;        /* "ext4", "fuse.sshfs"                                                   */
-    const char *source;      /* "/dev/sda1", "server:/export"                                          */
-    const char *point;       /* where it is mounted, as this process sees it                           */
-    const char *root;        /* which folder of the file system is mounted: not "/" for bind mounts and
+    uint64_t id, parent; /* as in cf_stat.mount_id; 0 when not known                               */
+    uint64_t device;     /* as in cf_stat.device                                                   */
+    const char *type;    /* "ext4", "fuse.sshfs"                                                   */
+    const char *source;  /* "/dev/sda1", "server:/export"                                          */
+    const char *point;   /* where it is mounted, as this process sees it                           */
+    const char *root;    /* which folder of the file system is mounted: not "/" for bind mounts and
                                 btrfs subvolumes                                                       */
     cf_fs_kind kind;
     bool read_only;

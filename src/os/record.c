@@ -72,8 +72,10 @@ static void append(const recorder *self, const cf_os_op *op, uint8_t phase) {
     cf_buf_put_u32(&head, (uint32_t)path_size);
     cf_buf_put_u32(&head, (uint32_t)second_size);
     cf_buf_put_u64(&head, op->data.size);
-    const struct iovec parts[] = {
-        {head.data, head.size}, {path, path_size}, {second, second_size}, {(void *)(uintptr_t)op->data.data, op->data.size}};
+    const struct iovec parts[] = {{head.data, head.size},
+                                  {path, path_size},
+                                  {second, second_size},
+                                  {(void *)(uintptr_t)op->data.data, op->data.size}};
     size_t all = head.size + path_size + second_size + op->data.size;
     /* One append-mode call is one uninterrupted record, also between processes. */
     ssize_t wrote = writev(self->fd, parts, 4);

@@ -32,10 +32,10 @@ static cf_err *find_data(int fd, const cf_stat *stat, cf_sparse_extents *extents
     for (uint64_t at = 0; at < size;) {
         off_t data = lseek(fd, (off_t)at, SEEK_DATA);
         if (data < 0 && errno == ENXIO) return NULL; /* nothing but a hole from here on */
-        if (data < 0) return dense(extents, size); /* not told; or a failing disk, which reading will meet too */
-        if ((uint64_t)data >= size) return NULL; /* it grew */
+        if (data < 0) return dense(extents, size);   /* not told; or a failing disk, which reading will meet too */
+        if ((uint64_t)data >= size) return NULL;     /* it grew */
         off_t hole = lseek(fd, data, SEEK_HOLE);
-        if (hole < 0 && errno == ENXIO) return NULL; /* cut meanwhile */
+        if (hole < 0 && errno == ENXIO) return NULL;   /* cut meanwhile */
         if (hole <= data) return dense(extents, size); /* an error, or nonsense: must not loop */
         uint64_t end = (uint64_t)hole < size ? (uint64_t)hole : size;
         if (extents->count == CF_SPARSE_EXTENTS_MAX) return dense(extents, size);

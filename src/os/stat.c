@@ -53,7 +53,9 @@ static void fill(const struct statx *in, cf_stat *out) {
 
 cf_err *cf_os_stat(int dirfd, const char *name, cf_stat *out) {
     struct statx raw;
-    const int flags = AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | (*name ? 0 : AT_EMPTY_PATH);
+    /* Not AT_STATX_DONT_SYNC: on NFS and FUSE the answer could be as old as the cache, and a change be missed;
+     * local file systems cost the same either way. */
+    const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name ? 0 : AT_EMPTY_PATH);
     int result;
     do {
         result = statx(dirfd, name, flags, STATX_BASIC_STATS | STATX_MNT_ID, &raw);
@@ -77,8 +79,10 @@ static int open_quietly(int dirfd, const char *name, int flags) {
         /* O_NOATIME is for the owner and root only. */
         if (errno == EPERM && (flags & O_NOATIME)) flags &= ~O_NOATIME;
         /* A lease (a file server's) is being broken: only an open that waits gets through. */
-        else if (errno == EWOULDBLOCK && (flags & O_NONBLOCK)) flags &= ~O_NONBLOCK;
-        else if (errno != EINTR) return -1;
+        else if (errno == EWOULDBLOCK && (flags & O_NONBLOCK))
+            flags &= ~O_NONBLOCK;
+        else if (errno != EINTR)
+            return -1;
     }
 }
 

@@ -27,7 +27,7 @@ typedef struct cf_stat {
     bool immutable;    /* the flag is set: writing and renaming will be refused                        */
 } cf_stat;
 
-/* cf_os_stat: one statx, without following a symbolic link and without asking a network server anew.
+/* cf_os_stat: one statx, without following a symbolic link and without mounting what autofs would.
  *   name  one name in the folder dirfd (or a path; or "" for dirfd itself).
  * Fails: 900103 NOT_FOUND (it vanished), 900101 IO.                                                   */
 cf_err *cf_os_stat(int dirfd, const char *name, cf_stat *out) __attribute__((warn_unused_result));

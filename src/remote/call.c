@@ -56,6 +56,10 @@ cf_err *cf_remote_set_token(cf_remote *remote, const cf_secret *token) {
     return NULL;
 }
 
+void cf_remote_set_patience(cf_remote *remote, uint64_t retry_total_ms) {
+    remote->retry_total_ms = retry_total_ms;
+}
+
 static cf_err *set_up(cf_remote *remote, const cf_remote_options *options) {
     size_t length = strlen(options->url);
     while (length && options->url[length - 1] == '/') length--;

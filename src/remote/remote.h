@@ -52,6 +52,8 @@ CF_DEFINE_AUTO(cf_remote, cf_remote_free)
 
 /* cf_remote_set_token: from now on (after registering). Not while requests are running.                   */
 cf_err *cf_remote_set_token(cf_remote *remote, const cf_secret *token) __attribute__((warn_unused_result));
+/* cf_remote_set_patience: retry_total_ms from now on. Not while requests are running.                     */
+void cf_remote_set_patience(cf_remote *remote, uint64_t retry_total_ms);
 /* cf_remote_clock_offset: the vault's time less this machine's, in seconds, from the last reply's Date; false
  * before the first reply.                                                                                 */
 bool cf_remote_clock_offset(const cf_remote *remote, int64_t *seconds);

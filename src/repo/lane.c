@@ -23,14 +23,19 @@ void cf_lane_free(cf_lane *lane) {
     free(lane);
 }
 
-cf_err *cf_lane_fetch(cf_lane *lane, uint64_t pack, uint64_t offset, size_t size, cf_span *bytes) {
-    cf_reader *reader = lane->reader;
-    cf_buf_reset(&lane->stored);
-    uint8_t *place = cf_buf_reserve(&lane->stored, size);
-    if (!place) return cf_buf_check(&lane->stored, "a range of a pack");
+cf_err *cf_reader_fetch(cf_reader *reader, uint64_t pack, uint64_t offset, size_t size, cf_buf *buffer) {
+    cf_buf_reset(buffer);
+    uint8_t *place = cf_buf_reserve(buffer, size);
+    if (!place) return cf_buf_check(buffer, "a range of a pack");
     CF_TRY(reader->source->ops->read(reader->source->context, pack, offset, size, place));
     atomic_fetch_add_explicit(&reader->fetched, size, memory_order_relaxed);
-    *bytes = cf_span_of(place, size);
+    buffer->size = size;
+    return NULL;
+}
+
+static cf_err *fetch(cf_lane *lane, uint64_t pack, uint64_t offset, size_t size, cf_span *bytes) {
+    CF_TRY(cf_reader_fetch(lane->reader, pack, offset, size, &lane->stored));
+    *bytes = cf_buf_span(&lane->stored);
     return NULL;
 }
 
@@ -66,7 +71,7 @@ static cf_err *load(cf_lane *lane, cf_kind kind, uint64_t number, uint16_t segme
     const cf_extent *extent = cf_packed_extent(pack, segment);
     if (!extent)
         err = cf_fail_reason(CF_ERR_SEGMENT_DAMAGED, "missing", "pack %llu holds no segment %u", (unsigned long long)number, segment);
-    if (!err && stored.size == 0) err = cf_lane_fetch(lane, number, extent->offset, extent->length, &stored);
+    if (!err && stored.size == 0) err = fetch(lane, number, extent->offset, extent->length, &stored);
     if (!err && stored.size != extent->length) err = cf_fail(CF_ERR_INTERNAL, "stored bytes of the wrong length were handed in");
     if (!err) err = open_stored(lane, kind, pack, extent, stored, raw);
     cf_reader_pack_release(lane->reader, pack);
@@ -140,7 +145,7 @@ static cf_err *open_directory(cf_lane *lane, const cf_packed *pack, const cf_ext
     if (memcmp(keys.commitment, pack->header.directory_commitment, 32) != 0)
         err = cf_fail_reason(CF_ERR_PACK_UNREADABLE, "commitment", "the directory of pack %llu was not sealed under this server's key",
                              (unsigned long long)pack->number);
-    if (!err) err = cf_lane_fetch(lane, pack->number, extent->offset, extent->length, &stored);
+    if (!err) err = fetch(lane, pack->number, extent->offset, extent->length, &stored);
     if (!err) {
         cf_xxh3_128(stored, sum);
         if (memcmp(sum, extent->xxh3, 16) != 0) err = damaged("sum", pack->number, CF_SEGMENT_DIRECTORY, NULL);

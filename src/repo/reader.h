@@ -114,8 +114,8 @@ cf_err *cf_reader_prepare(cf_reader *reader, const uint64_t *packs, size_t count
 cf_err *cf_reader_extent(cf_reader *reader, uint64_t pack, uint16_t segment, cf_extent *extent);
 /* cf_reader_extents: all of a pack: fresh array, the caller frees it.                                   */
 cf_err *cf_reader_extents(cf_reader *reader, uint64_t pack, cf_extent **extents, size_t *count);
-/* cf_lane_fetch: size bytes of the pack's object into the lane's buffer (valid until the next fetch).    */
-cf_err *cf_lane_fetch(cf_lane *lane, uint64_t pack, uint64_t offset, size_t size, cf_span *bytes);
+/* cf_reader_fetch: size bytes of the pack's object; buffer is reset and holds them.                      */
+cf_err *cf_reader_fetch(cf_reader *reader, uint64_t pack, uint64_t offset, size_t size, cf_buf *buffer);
 /* cf_lane_segment_from: like cf_lane_segment, but the stored bytes (exactly the extent's) are at hand.    */
 cf_err *cf_lane_segment_from(cf_lane *lane, const cf_map *map, cf_kind kind, uint64_t pack, uint16_t segment,
                              cf_span stored, cf_segment **out);

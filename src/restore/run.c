@@ -90,6 +90,7 @@ cf_err *cf_lane_state_init(cf_lane_state *state, cf_run *run) {
     *state = (cf_lane_state){.run = run};
     cf_buf_init(&state->xattr_bytes, 64u << 20);
     cf_buf_init(&state->scratch, 16u << 20);
+    cf_buf_init(&state->range, CF_RANGE_MAX);
     CF_TRY(cf_lane_new(run->reader, &state->lane));
     CF_TRY(cf_meta_store_new(&state->store));
     state->xattrs = calloc(CF_XATTRS_MAX, sizeof *state->xattrs);
@@ -105,6 +106,7 @@ void cf_lane_state_wipe(cf_lane_state *state) {
     free(state->xattrs_chunked);
     cf_buf_wipe(&state->xattr_bytes);
     cf_buf_wipe(&state->scratch);
+    cf_buf_wipe(&state->range);
     *state = (cf_lane_state){0};
 }
 

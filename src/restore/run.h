@@ -89,7 +89,7 @@ typedef struct cf_lane_state {
     cf_lane *lane;
     cf_meta_store *store;
     cf_xattr *xattrs, *xattrs_chunked; /* room for CF_XATTRS_MAX each */
-    cf_buf xattr_bytes, scratch;
+    cf_buf xattr_bytes, scratch, range;
 } cf_lane_state;
 
 typedef struct cf_kinds { /* metadata that was not applied, by kind */

@@ -243,39 +243,44 @@ static void write_segment(cf_lane_state *state, cf_piece *pieces, size_t count, 
     }
 }
 
-/* Is there more than one segment to fetch here, none of them at hand? Then all in one request. */
-static bool fetch_range(cf_lane_state *state, const cf_piece *pieces, size_t count, uint64_t *start, cf_span *bytes) {
+/* Is there more than one segment to fetch here, none of them at hand? Then all in one request, into the lane's
+ * range buffer. */
+static cf_err *fetch_range(cf_lane_state *state, const cf_piece *pieces, size_t count, uint64_t *start) {
     cf_run *run = state->run;
     cf_extent first, last;
     const cf_ref *ref = &pieces[0].ref;
-    if (ref->segment == pieces[count - 1].ref.segment || cf_reader_cached(run->reader, ref->pack, ref->segment)) return false;
-    if (!extent_of(run, ref, &first) || !extent_of(run, &pieces[count - 1].ref, &last)) return false;
-    if (last.offset < first.offset) return false;
+    cf_buf_reset(&state->range);
+    if (ref->segment == pieces[count - 1].ref.segment || cf_reader_cached(run->reader, ref->pack, ref->segment)) return NULL;
+    if (!extent_of(run, ref, &first) || !extent_of(run, &pieces[count - 1].ref, &last)) return NULL;
+    if (last.offset < first.offset || last.offset + last.length - first.offset > CF_RANGE_MAX) return NULL;
     uint64_t size = last.offset + last.length - first.offset;
-    if (size > CF_RANGE_MAX) return false;
-    /* When the range fails, each segment is tried by itself: what can be read is. */
-    CF_AUTO(cf_err) err = cf_lane_fetch(state->lane, ref->pack, first.offset, (size_t)size, bytes);
-    if (err) return false;
+    cf_err *err = cf_reader_fetch(run->reader, ref->pack, first.offset, (size_t)size, &state->range);
+    if (err) {
+        cf_buf_reset(&state->range);
+        if (!cf_err_has(err, CF_F_DAMAGE)) return err;
+        cf_err_free(err); /* each segment is tried by itself: what can be read is */
+        return NULL;
+    }
     *start = first.offset;
-    cf_progress_moved(run->options->progress, size);
-    return true;
+    return NULL;
 }
 
 void cf_run_write_pieces(cf_lane_state *state, cf_piece *pieces, size_t count) {
     cf_run *run = state->run;
-    if (cf_run_stopped(run)) {
+    uint64_t start = 0;
+    cf_err *err = cf_run_stopped(run) ? NULL : fetch_range(state, pieces, count, &start);
+    if (err) cf_run_fatal(run, err);
+    if (atomic_load(&run->stop)) {
         drop_pieces(state, pieces, count);
         return;
     }
-    uint64_t start = 0;
-    cf_span range = {0};
-    bool have = fetch_range(state, pieces, count, &start, &range);
     for (size_t i = 0; i < count;) {
         size_t part = same_segment(pieces + i, count - i);
         cf_span stored = {0};
         cf_extent extent;
-        if (have && extent_of(run, &pieces[i].ref, &extent) && extent.offset >= start && extent.offset - start + extent.length <= range.size)
-            stored = cf_span_of(range.data + (extent.offset - start), extent.length);
+        if (state->range.size > 0 && extent_of(run, &pieces[i].ref, &extent) && extent.offset >= start &&
+            extent.offset - start + extent.length <= state->range.size)
+            stored = cf_span_of(state->range.data + (extent.offset - start), extent.length);
         write_segment(state, pieces + i, part, stored);
         i += part;
     }

@@ -48,7 +48,7 @@ cf_err *cf_api_self_rename(cf_call *call) {
     return cf_call_reply(call, 200, json_pack("{ss}", "name", name));
 }
 
-static cf_err *revoke(cf_call *call) {
+static cf_err *revoke_token(cf_call *call) {
     CF_TRY(cf_vault_journal(call->vault, CF_JOURNAL_TOKEN_REVOKED,
                             json_pack("{so,so}", "server_id", cf_value_hex(call->token.server.bytes, 16), "token_sha256",
                                       cf_value_hex(call->token.sha256.bytes, 32)),
@@ -58,5 +58,5 @@ static cf_err *revoke(cf_call *call) {
 
 cf_err *cf_api_token_revoke(cf_call *call) {
     CF_TRY(cf_records_begin(call->vault->records));
-    return cf_records_finish(call->vault->records, revoke(call));
+    return cf_records_finish(call->vault->records, revoke_token(call));
 }

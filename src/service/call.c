@@ -175,6 +175,7 @@ static void send_json(cf_call *call, unsigned status, const json_t *value) {
 static void send_error(cf_call *call, cf_err *err) {
     unsigned status = cf_status_of(err);
     if (strcmp(cf_err_reason(err), "method") == 0) status = 405;
+    if (strcmp(cf_err_reason(err), "range") == 0 && cf_err_code(err) == CF_ERR_BAD_REQUEST) status = 416;
     if (status >= 500) cf_log_error(CF_LOG_ERROR, err);
     json_t *document = cf_error_document(err);
     if (document && call->details)

@@ -1,13 +1,16 @@
 /* Journal objects (format, section 10): what administrators decide, one small object each.
  * The body is JSON text; its members, by type:
  *   1 VAULT_CREATED       vault_id (hex), name, region, url
- *   2 SERVER_REGISTERED   server_id (hex), name, auth_key (hex, 32 bytes)
- *   3 TOKEN_ISSUED        server_id, token_sha256 (hex), purpose ("agent" | "read"), expires (seconds or 0)
+ *   2 SERVER_REGISTERED   server_id (hex), name, auth_key (hex, 32 bytes), instance (hex, 16 bytes)
+ *   3 TOKEN_ISSUED        server_id, token_sha256 (hex), purpose ("agent" | "read"), expires (seconds or 0),
+ *                         instance (hex, 16 bytes; of an agent token that takes a server over)
  *   4 TOKEN_REVOKED       server_id, token_sha256
  *   5 CREDENTIALS_ISSUED  secret_sha256, purpose, issued, expires
  *   6 SERVER_RENAMED      server_id, name
- *   7 NUMBERS_RESERVED    server_id, end (the first number that was NOT handed out)
- *   8 SLOT_ADDED          server_id, slot (number), reason                                             */
+ *   7 NUMBERS_RESERVED    server_id, end (the first number that was NOT handed out), first, session (hex),
+ *                         after (the last number of the session's block before this one, or 0)
+ *   8 SLOT_ADDED          server_id, slot (number), reason
+ *   9 POINT_RETAINED      server_id, point (hex), until (seconds)                                      */
 #ifndef CF_VISIBLE_JOURNAL_H
 #define CF_VISIBLE_JOURNAL_H
 
@@ -23,6 +26,7 @@ typedef enum cf_journal_type {
     CF_JOURNAL_SERVER_RENAMED = 6,
     CF_JOURNAL_NUMBERS_RESERVED = 7,
     CF_JOURNAL_SLOT_ADDED = 8,
+    CF_JOURNAL_POINT_RETAINED = 9,
 } cf_journal_type;
 
 enum { CF_JOURNAL_BODY_MAX = 1 << 20 };

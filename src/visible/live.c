@@ -31,9 +31,9 @@ bool cf_live_equal(const cf_live *a, const cf_live *b) {
     return true;
 }
 
-/* Turn into words with room for segment. */
-static bool to_words(cf_live *live, uint16_t segment) {
-    uint32_t have = cf_live_word_count(live), need = segment / WORD + 1u;
+/* Turn into words with room for this one. */
+static bool to_words(cf_live *live, uint32_t index) {
+    uint32_t have = cf_live_word_count(live), need = index + 1;
     if (live->form == CF_LIVE_WORDS && need <= have) return true;
     uint32_t count = need > have ? need : have;
     if (live->form == CF_LIVE_WORDS && count < 2 * have) count = 2 * have < 1024 ? 2 * have : 1024;
@@ -47,30 +47,44 @@ static bool to_words(cf_live *live, uint16_t segment) {
     return true;
 }
 
-bool cf_live_add(cf_live *live, uint16_t segment) {
-    if (cf_live_word(live, segment / WORD) >> (segment % WORD) & 1) return true;
-    if (live->form == CF_LIVE_INLINE && segment < WORD) {
-        live->bits |= (uint64_t)1 << segment;
-    } else if (live->form != CF_LIVE_WORDS && segment == live->live) {
-        /* Everything below is live: an inline pack grows into a full one. */
-        live->form = CF_LIVE_FULL;
-    } else {
-        if (!to_words(live, segment)) return false;
-        live->words[segment / WORD] |= (uint64_t)1 << (segment % WORD);
+bool cf_live_or(cf_live *live, uint32_t index, uint64_t bits) {
+    if (index == 0 && live->form == CF_LIVE_INLINE) {
+        live->bits |= bits;
+        live->live = (uint32_t)__builtin_popcountll(live->bits);
+        return true;
     }
-    live->live++;
+    if (!(bits & ~cf_live_word(live, index))) return true;
+    if (!to_words(live, index)) return false;
+    live->live += (uint32_t)__builtin_popcountll(bits & ~live->words[index]);
+    live->words[index] |= bits;
     return true;
 }
 
+/* Are exactly the segments below live->live live? (Only asked for the two forms without words.) */
+static bool from_zero(const cf_live *live) {
+    return live->form == CF_LIVE_FULL || live->live == WORD || live->bits == low_bits(live->live);
+}
+
 bool cf_live_add_range(cf_live *live, uint32_t first, uint32_t length) {
-    if (first == 0 && live->live == 0 && length > WORD && live->form == CF_LIVE_INLINE) {
+    uint32_t end = first + length;
+    if (live->form != CF_LIVE_WORDS && end > WORD && first <= live->live && from_zero(live)) {
+        if (end <= live->live) return true;
         live->form = CF_LIVE_FULL;
-        live->live = length;
+        live->live = end;
         return true;
     }
-    for (uint32_t i = 0; i < length; i++)
-        if (!cf_live_add(live, (uint16_t)(first + length - 1 - i))) return false; /* highest first: one allocation */
+    /* The highest word first: one allocation. */
+    for (uint32_t i = length ? (end - 1) / WORD + 1 : 0; i-- > first / WORD;) {
+        uint64_t bits = UINT64_MAX;
+        if (end - i * WORD < WORD) bits &= low_bits(end - i * WORD);
+        if (i == first / WORD) bits &= ~low_bits(first % WORD);
+        if (!cf_live_or(live, i, bits)) return false;
+    }
     return true;
+}
+
+bool cf_live_add(cf_live *live, uint16_t segment) {
+    return cf_live_add_range(live, segment, 1);
 }
 
 void cf_live_wipe(cf_live *live) {

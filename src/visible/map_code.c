@@ -178,12 +178,21 @@ struct decoder {
     bool no_memory, too_large;
 };
 
-static void take_range(struct decoder *decoder, cf_live *live, uint32_t first, uint32_t length) {
-    size_t before = live->form == CF_LIVE_WORDS ? live->word_count : 0;
-    if (!cf_live_add_range(live, first, length)) decoder->no_memory = true;
-    size_t grown = ((live->form == CF_LIVE_WORDS ? live->word_count : 0) - before) * sizeof(uint64_t);
+static size_t words_of(const cf_live *live) {
+    return live->form == CF_LIVE_WORDS ? live->word_count : 0;
+}
+
+/* After an addition to live, which had that many words and which added says whether it had memory for. */
+static void count_memory(struct decoder *decoder, const cf_live *live, size_t before, bool added) {
+    size_t grown = (words_of(live) - before) * sizeof(uint64_t);
+    if (!added) decoder->no_memory = true;
     if (grown > decoder->memory_left) decoder->too_large = true;
     decoder->memory_left -= grown < decoder->memory_left ? grown : decoder->memory_left;
+}
+
+static void take_range(struct decoder *decoder, cf_live *live, uint32_t first, uint32_t length) {
+    size_t before = words_of(live);
+    count_memory(decoder, live, before, cf_live_add_range(live, first, length));
 }
 
 static void take_ranges(struct decoder *decoder, cf_live *live) {
@@ -205,15 +214,16 @@ static void take_mask(struct decoder *decoder, cf_live *live) {
         cf_cursor_fail(&decoder->cursor);
         return;
     }
-    for (size_t byte = mask.size; byte-- > 0 && !decoder->no_memory;) { /* highest first: one allocation */
-        for (unsigned bit = 8; bit-- > 0;) {
-            if (!(mask.data[byte] >> bit & 1)) continue;
-            uint32_t segment = (uint32_t)byte * 8 + bit;
-            if (segment >= CF_SEGMENTS_MAX) cf_cursor_fail(&decoder->cursor);
-            if (decoder->cursor.failed) return;
-            take_range(decoder, live, segment, 1);
-        }
+    size_t before = words_of(live);
+    bool added = true;
+    for (size_t i = (mask.size + 7) / 8; i-- > 0 && added;) { /* highest first: one allocation */
+        uint64_t bits = 0;
+        for (size_t k = 8; k-- > 0;) bits = bits << 8 | (8 * i + k < mask.size ? mask.data[8 * i + k] : 0);
+        if (i == MASK_MAX / 8 - 1 && bits >> 62) cf_cursor_fail(&decoder->cursor); /* no segments' numbers */
+        if (decoder->cursor.failed) return;
+        added = cf_live_or(live, (uint32_t)i, bits);
     }
+    count_memory(decoder, live, before, added);
 }
 
 static void take_fill(struct decoder *decoder, const cf_live *live) {

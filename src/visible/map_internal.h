@@ -41,6 +41,8 @@ struct cf_map {
 uint32_t cf_live_word_count(const cf_live *live);
 uint64_t cf_live_word(const cf_live *live, uint32_t index);
 bool cf_live_equal(const cf_live *a, const cf_live *b);
+/* cf_live_or: segments 64 * index .. as bits; false without memory. */
+bool cf_live_or(cf_live *live, uint32_t index, uint64_t bits);
 /* cf_live_add: false without memory. */
 bool cf_live_add(cf_live *live, uint16_t segment);
 /* cf_live_add_range: first .. first + length - 1; false without memory. */

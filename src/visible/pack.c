@@ -57,7 +57,10 @@ static cf_err *sum_of(cf_span header, cf_span table_and_trailer, uint8_t sum[16]
 void cf_pack_tail_encode(const uint8_t header[CF_PACK_HEADER_SIZE], uint64_t table_offset, const cf_extent *extents,
                          size_t count, cf_buf *out) {
     size_t start = out->size;
-    if (count < EXTENTS_MIN || count > EXTENTS_MAX) out->failed = out->too_large = true; /* reported by cf_buf_check */
+    if (count < EXTENTS_MIN || count > EXTENTS_MAX) {
+        out->failed = out->too_large = true; /* cf_buf_check reports it */
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         cf_buf_put_u16(out, extents[i].segment);
         cf_buf_put_u16(out, 0);

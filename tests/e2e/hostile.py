@@ -211,7 +211,8 @@ class _Maker:
         self.folder(b"modes")
         modes = [0o000, 0o111, 0o222, 0o444, 0o640, 0o755, 0o1777, 0o2755, 0o4755, 0o6755, 0o7777, 0o4000, 0o2000, 0o1000, 0o007, 0o070]
         for mode in modes:
-            self.file(b"modes", b"f%05o" % mode, mode=mode)
+            # what an ordinary user makes, it can read itself
+            self.file(b"modes", b"f%05o" % mode, mode=mode if self.as_root else mode | 0o400)
             path = self.folder(b"modes", b"d%05o" % mode)
             if self.as_root:
                 self.file(b"modes", b"d%05o" % mode, b"inside")

@@ -79,6 +79,8 @@ def test_closed_standard_streams_do_no_harm():
 
 @pytest.mark.root
 def test_an_ordinary_user_without_home_hears_both_ways_out(stage):
+    if not os.stat('/').st_mode & 0o001:
+        pytest.skip('an ordinary user cannot pass / on this machine')
     binary = shutil.copy(harness.program('coffer'), stage.path('coffer'))
     environment = {key: value for key, value in os.environ.items() if key != 'COFFER_HOME'}
     result = subprocess.run([binary, 'status', '--json'], user=65534, group=65534, extra_groups=[], cwd='/', env=environment,

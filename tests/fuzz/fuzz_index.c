@@ -68,15 +68,28 @@ static void mend_journal(uint8_t *bytes, size_t size) {
     }
 }
 
-static void try_journal(const uint8_t *data, size_t size) {
-    static int dir = -1;
-    if (dir < 0) {
-        char folder[] = "/dev/shm/cf-fuzz-index-XXXXXX";
-        if (!mkdtemp(folder) || (dir = open(folder, O_RDONLY | O_DIRECTORY)) < 0) abort();
-    }
+static char folder[] = "/tmp/cf-fuzz-index-XXXXXX";
+static int dir = -1;
+
+static void remove_folder(void) {
     char name[CF_IIO_NAME_SIZE];
     cf_iio_name(name, "log", NUMBER);
-    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    (void)unlinkat(dir, name, 0); /* nobody reads what would be left */
+    (void)rmdir(folder);
+}
+
+/* A journal is opened by its name, so it needs a folder. */
+static void make_folder(void) {
+    if (dir >= 0) return;
+    if (!mkdtemp(folder) || (dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) abort();
+    if (atexit(remove_folder) != 0) abort();
+}
+
+static void try_journal(const uint8_t *data, size_t size) {
+    char name[CF_IIO_NAME_SIZE];
+    make_folder();
+    cf_iio_name(name, "log", NUMBER);
+    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || (size > 0 && write(fd, data, size) != (ssize_t)size)) abort();
     close(fd);
     CF_AUTO(cf_journal) journal = NULL;
@@ -88,27 +101,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2 || size > 1 << 18) return 0;
     uint8_t *bytes = malloc(size);
     if (!bytes) return 0;
+    uint8_t kind = data[0] % 4;
+    bool mend = data[1] & 1;
     size -= 2;
     memcpy(bytes, data + 2, size);
-    switch (data[0] % 4) {
+    switch (kind) {
     case 0:
-        if (data[1] & 1) mend_pages(bytes, size);
+        if (mend) mend_pages(bytes, size);
         try_run(bytes, size);
         break;
     case 1:
-        if (data[1] & 1) mend_journal(bytes, size);
+        if (mend) mend_journal(bytes, size);
         try_journal(bytes, size);
         break;
     case 2: {
         cf_manifest manifest = {0};
-        if (data[1] & 1 && size >= 8) cf_entry_store64(bytes + size - 8, XXH3_64bits(bytes, size - 8));
+        if (mend && size >= 8) cf_entry_store64(bytes + size - 8, XXH3_64bits(bytes, size - 8));
         cf_err_free(cf_manifest_decode(cf_span_of(bytes, size), server_id, &manifest));
         cf_manifest_wipe(&manifest);
         break;
     }
     default: {
         cf_ranges dead = {0};
-        if (data[1] & 1 && size >= 8) cf_entry_store64(bytes + size - 8, XXH3_64bits_withSeed(bytes, size - 8, NUMBER));
+        if (mend && size >= 8) cf_entry_store64(bytes + size - 8, XXH3_64bits_withSeed(bytes, size - 8, NUMBER));
         cf_err_free(cf_dead_decode(cf_span_of(bytes, size), NUMBER, &dead));
         cf_ranges_wipe(&dead);
     }

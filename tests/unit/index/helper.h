@@ -54,7 +54,9 @@ static inline void make_id(uint64_t number, uint8_t id[16]) {
 
 /* Chunk i of a pack: ID and address follow from the two numbers. */
 static inline cf_index_entry make_entry(uint64_t pack, uint32_t i) {
-    cf_index_entry entry = {.segment = (uint16_t)(i / 8), .offset = i * 4099 % (1u << 20), .length = 1 + (i * 31 + (uint32_t)pack) % (1u << 20)};
+    cf_index_entry entry = {.segment = (uint16_t)(i / 8),
+                            .offset = i * 4099 % (1u << 20),
+                            .length = 1 + (i * 31 + (uint32_t)pack) % (1u << 20)};
     make_id(pack << 32 | i, entry.id);
     return entry;
 }

@@ -93,7 +93,8 @@ static bool consistent_or_unreadable(const char *folder, const char *boot_id, bo
     bool readable = true;
     for (uint64_t pack = 0; readable && pack < PACKS; pack++) {
         bool has = cf_index_has_pack(index, pack);
-        if (!has && (expect_all || !cf_index_recovered(index))) fail_msg("pack %d is gone and nobody says so", (int)pack);
+        if (!has && (expect_all || !cf_index_recovered(index)))
+            fail_msg("pack %d is gone and nobody says so", (int)pack);
         for (uint32_t i = 0; readable && i < CHUNKS; i += 37) {
             cf_index_entry entry = make_entry(pack, i);
             bool found = false;
@@ -104,7 +105,9 @@ static bool consistent_or_unreadable(const char *folder, const char *boot_id, bo
                 readable = false;
             } else {
                 assert_int_equal(found, has);
-                if (found) assert_true(address.pack == pack && address.length == entry.length && address.offset == entry.offset);
+                if (found)
+                    assert_true(address.pack == pack && address.length == entry.length &&
+                                address.offset == entry.offset);
             }
         }
     }
@@ -128,8 +131,10 @@ static void test_damage(void **state) {
         for (uint64_t pack = 0; pack < PACKS; pack++) assert_true(cf_index_has_pack(index, pack));
         expect_ok(try_apply(index, 777, 50));
         expect_ok(cf_index_settle(index));
-        if (clean) expect_ok(cf_index_close(index));
-        else cf_index_discard(index);
+        if (clean)
+            expect_ok(cf_index_close(index));
+        else
+            cf_index_discard(index);
         snapshot shot;
         take_snapshot(folder, &shot);
         assert_in_range(shot.count, 4, 80); /* manifest, log, dead, runs */
@@ -137,13 +142,15 @@ static void test_damage(void **state) {
         assert_true(consistent_or_unreadable(folder, "boot-1", true));
         for (size_t f = 0; f < shot.count; f++) {
             for (int i = 0; i < 40; i++) {
-                size_t at = (size_t)(random_number() % (i < 10 ? (shot.files[f].size < 64 ? shot.files[f].size : 64) : shot.files[f].size));
+                size_t at = (size_t)(random_number() % (i < 10 ? (shot.files[f].size < 64 ? shot.files[f].size : 64)
+                                                               : shot.files[f].size));
                 bool cut = i % 2;
                 restore_snapshot(folder, &shot, f, cut ? at : SIZE_MAX, cut ? SIZE_MAX : at);
                 bool is_log = strncmp(shot.files[f].name, "log", 3) == 0;
                 bool readable = consistent_or_unreadable(folder, "boot-1", false);
                 /* No byte of a file goes unnoticed, except behind the end of an unfinished journal's last good record. */
-                if (readable && !(is_log && !clean)) fail_msg("%s: %s at %zu went unnoticed", shot.files[f].name, cut ? "cut" : "flip", at);
+                if (readable && !(is_log && !clean))
+                    fail_msg("%s: %s at %zu went unnoticed", shot.files[f].name, cut ? "cut" : "flip", at);
             }
         }
         free_snapshot(&shot);
@@ -265,7 +272,8 @@ static void check_pack(cf_index *index, uint64_t pack, bool has) {
         cf_index_address address;
         expect_ok(cf_index_lookup(index, entry.id, &found, &address));
         assert_int_equal(found, has && !(entry.segment == 0 && is_dead(pack, generation)));
-        if (found) assert_true(address.pack == pack && address.offset == entry.offset && address.length == entry.length);
+        if (found)
+            assert_true(address.pack == pack && address.offset == entry.offset && address.length == entry.length);
     }
 }
 
@@ -302,8 +310,10 @@ static void test_killed(void **state) {
             *done = (progress){0};
             continue;
         }
-        if (round % 3 == 0) expect_ok(cf_index_close(index));
-        else cf_index_discard(index);
+        if (round % 3 == 0)
+            expect_ok(cf_index_close(index));
+        else
+            cf_index_discard(index);
         while (done->applied < top) { /* the child goes on behind what is on disk */
             index = open_small(folder);
             bool has = cf_index_has_pack(index, done->applied);
@@ -341,10 +351,12 @@ static void test_power_loss(void **state) {
         assert_int_equal(stat(log, &st), 0);
         size_t tail = (size_t)st.st_size - flushed_size;
         int fd = open(log, O_RDWR);
-        if (tail > 0 && round % 3 == 0) assert_int_equal(ftruncate(fd, (off_t)(flushed_size + random_number() % tail)), 0);
+        if (tail > 0 && round % 3 == 0)
+            assert_int_equal(ftruncate(fd, (off_t)(flushed_size + random_number() % tail)), 0);
         if (tail > 0 && round % 3 == 1) { /* a block that never reached the disk */
             uint8_t zero[512] = {0};
-            assert_int_equal(pwrite(fd, zero, sizeof zero, (off_t)(flushed_size + random_number() % tail)), sizeof zero);
+            assert_int_equal(pwrite(fd, zero, sizeof zero, (off_t)(flushed_size + random_number() % tail)),
+                             sizeof zero);
         }
         close(fd);
         cf_index_options options = small_options();
@@ -431,10 +443,14 @@ static void test_destroy_spares_others(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_damage),       cmocka_unit_test(test_missing_files),
-        cmocka_unit_test(test_newer_version), cmocka_unit_test(test_truncated_while_open),
-        cmocka_unit_test(test_power_loss),   cmocka_unit_test(test_disk_full),
-        cmocka_unit_test(test_destroy_spares_others), cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_missing_files),
+        cmocka_unit_test(test_newer_version),
+        cmocka_unit_test(test_truncated_while_open),
+        cmocka_unit_test(test_power_loss),
+        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_destroy_spares_others),
+        cmocka_unit_test(test_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

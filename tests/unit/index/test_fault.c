@@ -22,15 +22,15 @@ static bool fails(void) {
     return true;
 }
 
-#define WRAP(type, name, parameters, arguments, failure)                                                                \
-    type __real_##name parameters;                                                                                      \
-    type __wrap_##name parameters;                                                                                      \
-    type __wrap_##name parameters {                                                                                     \
-        if (fails()) {                                                                                                  \
-            errno = fault.err_no;                                                                                       \
-            return failure;                                                                                             \
-        }                                                                                                               \
-        return __real_##name arguments;                                                                                 \
+#define WRAP(type, name, parameters, arguments, failure) \
+    type __real_##name parameters;                       \
+    type __wrap_##name parameters;                       \
+    type __wrap_##name parameters {                      \
+        if (fails()) {                                   \
+            errno = fault.err_no;                        \
+            return failure;                              \
+        }                                                \
+        return __real_##name arguments;                  \
     }
 
 WRAP(ssize_t, pwrite64, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at), -1)
@@ -134,8 +134,10 @@ static bool run_scenario(const char *folder, long n, int err_no, bool lasts, boo
         done[step] = true;
     }
     expect_state(index, done);
-    if (n % 2) expect_ok(cf_index_close(index));
-    else cf_index_discard(index);
+    if (n % 2)
+        expect_ok(cf_index_close(index));
+    else
+        cf_index_discard(index);
     index = open_inline(folder, &err);
     expect_ok(err);
     expect_state(index, done);

@@ -293,7 +293,8 @@ static void *read_along(void *argument) {
         cf_index_address address;
         cf_err *err = cf_index_lookup(r->index, entry.id, &found, &address);
         lookups++;
-        if (err || (pack < applied && !found) || (found && (address.pack != pack || address.length != entry.length))) wrong++;
+        if (err || (pack < applied && !found) || (found && (address.pack != pack || address.length != entry.length)))
+            wrong++;
         cf_err_free(err);
     }
     __atomic_fetch_add(&r->lookups, lookups, __ATOMIC_RELAXED);
@@ -321,11 +322,16 @@ static void test_readers_beside_the_writer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fresh),        cmocka_unit_test(test_packs_survive_closing),
-        cmocka_unit_test(test_many_runs),    cmocka_unit_test(test_large_pack),
-        cmocka_unit_test(test_duplicates),   cmocka_unit_test(test_feed),
-        cmocka_unit_test(test_many_dead),    cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_crowded_ids),  cmocka_unit_test(test_smaller_budget),
+        cmocka_unit_test(test_fresh),
+        cmocka_unit_test(test_packs_survive_closing),
+        cmocka_unit_test(test_many_runs),
+        cmocka_unit_test(test_large_pack),
+        cmocka_unit_test(test_duplicates),
+        cmocka_unit_test(test_feed),
+        cmocka_unit_test(test_many_dead),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_crowded_ids),
+        cmocka_unit_test(test_smaller_budget),
         cmocka_unit_test(test_readers_beside_the_writer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

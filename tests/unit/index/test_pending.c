@@ -29,7 +29,8 @@ static void test_find_or_add(void **state) {
     make_id(1, id);
     assert_true(cf_pending_move(pending, id, &(cf_index_address){(UINT64_C(1) << 48) - 1, 0xFFFF, 1u << 20, 1u << 20}));
     assert_true(has(pending, 1, &address));
-    assert_true(address.pack == (UINT64_C(1) << 48) - 1 && address.segment == 0xFFFF && address.offset == 1u << 20 && address.length == 1u << 20);
+    assert_true(address.pack == (UINT64_C(1) << 48) - 1 && address.segment == 0xFFFF && address.offset == 1u << 20 &&
+                address.length == 1u << 20);
     cf_pending_remove(pending, id, 7); /* of another pack: stays */
     assert_int_equal(cf_pending_count(pending), 1);
     cf_pending_remove(pending, id, (UINT64_C(1) << 48) - 1);
@@ -64,7 +65,8 @@ static void test_turnover(void **state) {
     cf_index_address address;
     expect_ok(cf_pending_new(3000, &pending));
     for (uint64_t pack = 0; pack < 300; pack++) {
-        for (uint64_t i = 0; i < 700; i++) assert_int_equal(add(pending, pack * 700 + i, pack, &address), CF_PENDING_ADDED);
+        for (uint64_t i = 0; i < 700; i++)
+            assert_int_equal(add(pending, pack * 700 + i, pack, &address), CF_PENDING_ADDED);
         if (pack >= 3) {
             cf_pending_remove_pack(pending, pack - 3);
             for (uint64_t i = 0; i < 700; i++) {
@@ -121,8 +123,10 @@ static void test_lanes_agree(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find_or_add), cmocka_unit_test(test_full),
-        cmocka_unit_test(test_turnover),    cmocka_unit_test(test_lanes_agree),
+        cmocka_unit_test(test_find_or_add),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_turnover),
+        cmocka_unit_test(test_lanes_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

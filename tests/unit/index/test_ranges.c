@@ -93,8 +93,8 @@ static void expect_bad(const void *data, size_t size) {
 static void test_bad_bytes(void **state) {
     (void)state;
     expect_bad("", 0);
-    expect_bad("\x05\x01\x01", 3);                                 /* more than the bytes can hold */
-    expect_bad("\x02\x00\x00\x01\x00", 5);                         /* touches the one before       */
+    expect_bad("\x05\x01\x01", 3);                                      /* more than the bytes can hold */
+    expect_bad("\x02\x00\x00\x01\x00", 5);                              /* touches the one before       */
     expect_bad("\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12); /* ends above 2^64 - 1     */
     expect_bad("\x02\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00", 14);
 }

@@ -25,33 +25,33 @@ typedef struct folder {
     int fd;
 } folder;
 
-#define assert_ok(call)                                                                                    \
-    do {                                                                                                   \
-        cf_err *assert_ok_err_ = (call);                                                                   \
-        if (assert_ok_err_) {                                                                              \
-            cf_err_print(stderr, assert_ok_err_);                                                          \
-            cf_err_free(assert_ok_err_);                                                                   \
-            fail();                                                                                        \
-        }                                                                                                  \
+#define assert_ok(call)                           \
+    do {                                          \
+        cf_err *assert_ok_err_ = (call);          \
+        if (assert_ok_err_) {                     \
+            cf_err_print(stderr, assert_ok_err_); \
+            cf_err_free(assert_ok_err_);          \
+            fail();                               \
+        }                                         \
     } while (0)
 
-#define assert_code(call, expected)                                                                        \
-    do {                                                                                                   \
-        cf_err *assert_code_err_ = (call);                                                                 \
-        cf_code assert_code_got_ = cf_err_code(assert_code_err_);                                          \
-        cf_err_free(assert_code_err_);                                                                     \
-        assert_int_equal(assert_code_got_, expected);                                                      \
+#define assert_code(call, expected)                               \
+    do {                                                          \
+        cf_err *assert_code_err_ = (call);                        \
+        cf_code assert_code_got_ = cf_err_code(assert_code_err_); \
+        cf_err_free(assert_code_err_);                            \
+        assert_int_equal(assert_code_got_, expected);             \
     } while (0)
 
-#define assert_reason(call, expected, word)                                                                \
-    do {                                                                                                   \
-        cf_err *assert_code_err_ = (call);                                                                 \
-        cf_code assert_code_got_ = cf_err_code(assert_code_err_);                                          \
-        char assert_reason_got_[64];                                                                       \
-        snprintf(assert_reason_got_, sizeof assert_reason_got_, "%s", cf_err_reason(assert_code_err_));    \
-        cf_err_free(assert_code_err_);                                                                     \
-        assert_int_equal(assert_code_got_, expected);                                                      \
-        assert_string_equal(assert_reason_got_, word);                                                     \
+#define assert_reason(call, expected, word)                                                             \
+    do {                                                                                                \
+        cf_err *assert_code_err_ = (call);                                                              \
+        cf_code assert_code_got_ = cf_err_code(assert_code_err_);                                       \
+        char assert_reason_got_[64];                                                                    \
+        snprintf(assert_reason_got_, sizeof assert_reason_got_, "%s", cf_err_reason(assert_code_err_)); \
+        cf_err_free(assert_code_err_);                                                                  \
+        assert_int_equal(assert_code_got_, expected);                                                   \
+        assert_string_equal(assert_reason_got_, word);                                                  \
     } while (0)
 
 static inline int folder_make(void **state) {

@@ -47,7 +47,7 @@ def problems(loss, acks, scratch):
 
 
 def main():
-    with tempfile.TemporaryDirectory(prefix="coffer-loss-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="coffer-loss-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as scratch:
         root, log = scratch + "/root", scratch + "/log"
         os.mkdir(root)
         done = subprocess.run([sys.argv[1], root], env=dict(os.environ, COFFER_OS_RECORD=log), capture_output=True, text=True, check=True)

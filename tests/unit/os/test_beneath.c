@@ -20,8 +20,8 @@ static void bad_names_are_refused(void **state) {
     folder *in = *state;
     CF_AUTO(cf_beneath) root = open_root(in);
     static const cf_span bad[] = {
-        {(const uint8_t *)"", 0},      {(const uint8_t *)".", 1},      {(const uint8_t *)"..", 2},  {(const uint8_t *)"a/b", 3},
-        {(const uint8_t *)"a\0b", 3},  {(const uint8_t *)"/", 1},
+        {(const uint8_t *)"", 0},    {(const uint8_t *)".", 1},    {(const uint8_t *)"..", 2},
+        {(const uint8_t *)"a/b", 3}, {(const uint8_t *)"a\0b", 3}, {(const uint8_t *)"/", 1},
     };
     cf_name name;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
@@ -76,7 +76,8 @@ static void forbid_openat2(void) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     const struct sock_fprog program = {4, rules};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) _exit(77);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        _exit(77);
 }
 
 static void old_kernels_refuse_the_same(void **state) {
@@ -172,12 +173,9 @@ static void a_planted_link_is_replaced_not_written_through(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_remove)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(bad_names_are_refused),
-        TEST(planted_links_are_not_followed),
-        TEST(old_kernels_refuse_the_same),
-        TEST(paths_longer_than_the_kernels_limit),
-        TEST(a_part_is_placed_or_gone),
-        TEST(a_planted_link_is_replaced_not_written_through),
+        TEST(bad_names_are_refused),       TEST(planted_links_are_not_followed),
+        TEST(old_kernels_refuse_the_same), TEST(paths_longer_than_the_kernels_limit),
+        TEST(a_part_is_placed_or_gone),    TEST(a_planted_link_is_replaced_not_written_through),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,8 +132,10 @@ static void extra_attributes_go_unless_kept(void **state) {
     folder_write(in, "file", "x");
     set(in, "file", "user.old", "old", 3);
     set(in, "file", "user.same", "before", 6);
-    const cf_xattr wanted[] = {{cf_span_text("user.new"), cf_span_text("new")}, {cf_span_text("user.same"), cf_span_text("after")}};
-    const cf_meta meta = {.type = CF_TYPE_FILE, .mode = 0600, .uid = getuid(), .gid = getgid(), .xattrs = wanted, .xattr_count = 2};
+    const cf_xattr wanted[] = {{cf_span_text("user.new"), cf_span_text("new")},
+                               {cf_span_text("user.same"), cf_span_text("after")}};
+    const cf_meta meta = {
+        .type = CF_TYPE_FILE, .mode = 0600, .uid = getuid(), .gid = getgid(), .xattrs = wanted, .xattr_count = 2};
     const cf_meta_apply_options keep = {.keep_extra = true};
     cf_meta_warnings warnings = {0};
     cf_meta back;
@@ -153,11 +155,17 @@ static void no_acl_leaves_permissions_alone(void **state) {
     assert_ok(cf_meta_store_new(&store));
     folder_write(in, "file", "x");
     /* u::rw- u:1:rwx g::r-- m::rwx o::r-- */
-    static const uint8_t acl[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 7, 0, 1, 0, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255,
-                                  16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 4, 0, 255, 255, 255, 255};
+    static const uint8_t acl[] = {2, 0, 0,   0,   1,   0,   6,  0, 255, 255, 255, 255, 2,   0,  7,
+                                  0, 1, 0,   0,   0,   4,   0,  4, 0,   255, 255, 255, 255, 16, 0,
+                                  7, 0, 255, 255, 255, 255, 32, 0, 4,   0,   255, 255, 255, 255};
     const cf_xattr wanted[] = {{cf_span_text("system.posix_acl_access"), cf_span_of(acl, sizeof acl)},
                                {cf_span_text("user.new"), cf_span_text("new")}};
-    const cf_meta meta = {.type = CF_TYPE_FILE, .mode = 06777, .uid = 54321, .gid = 54321, .xattrs = wanted, .xattr_count = 2,
+    const cf_meta meta = {.type = CF_TYPE_FILE,
+                          .mode = 06777,
+                          .uid = 54321,
+                          .gid = 54321,
+                          .xattrs = wanted,
+                          .xattr_count = 2,
                           .mtime = {1000, 0}};
     const cf_meta_apply_options no_acl = {.no_acl = true};
     cf_meta_warnings warnings = {0};
@@ -178,7 +186,13 @@ static int as_nobody(const folder *in) {
     if (cf_meta_store_new(&store)) return 21;
     const cf_xattr wanted[] = {{cf_span_text("security.capability"), cf_span_text("xxxxxxxxxxxxxxxxxxxx")},
                                {cf_span_text("trusted.x"), cf_span_text("x")}};
-    const cf_meta meta = {.type = CF_TYPE_FILE, .mode = 06755, .uid = 54321, .gid = 54321, .xattrs = wanted, .xattr_count = 2, .mtime = {1000, 5}};
+    const cf_meta meta = {.type = CF_TYPE_FILE,
+                          .mode = 06755,
+                          .uid = 54321,
+                          .gid = 54321,
+                          .xattrs = wanted,
+                          .xattr_count = 2,
+                          .mtime = {1000, 5}};
     bool made = false;
     cf_meta_warnings warnings = {0};
     if (cf_meta_create(in->fd, "file", &meta, &made) || !made) return 22;
@@ -216,7 +230,8 @@ static void flags_come_last_and_can_be_cleared(void **state) {
     folder_write(in, "file", "x");
     CF_AUTO_FD int fd = openat(in->fd, "file", O_RDONLY);
     const uint32_t wanted = FS_IMMUTABLE_FL | FS_NODUMP_FL;
-    const cf_meta meta = {.type = CF_TYPE_FILE, .mode = 0640, .mtime = {1000, 5}, .has_flags = true, .inode_flags = wanted};
+    const cf_meta meta = {
+        .type = CF_TYPE_FILE, .mode = 0640, .mtime = {1000, 5}, .has_flags = true, .inode_flags = wanted};
     cf_meta_warnings warnings = {0};
     unsigned now = 0;
     if (ioctl(fd, FS_IOC_GETFLAGS, &now) < 0) skip();
@@ -246,7 +261,11 @@ static void unknown_flags_warn_and_the_rest_is_set(void **state) {
     if (ioctl(fd, FS_IOC_GETFLAGS, &now) < 0) skip();
     fstat(fd, &stat);
     /* folded case is for folders of a file system made for it; nodump is possible everywhere */
-    const cf_meta meta = {.type = CF_TYPE_FILE, .mode = 0600, .uid = getuid(), .gid = getgid(), .has_flags = true,
+    const cf_meta meta = {.type = CF_TYPE_FILE,
+                          .mode = 0600,
+                          .uid = getuid(),
+                          .gid = getgid(),
+                          .has_flags = true,
                           .inode_flags = FS_CASEFOLD_FL | FS_NODUMP_FL};
     cf_meta_warnings warnings = {0};
     cf_meta_apply_new(fd, &meta, &warnings);
@@ -280,7 +299,11 @@ static void the_owner_is_changed_to_the_name_of_here(void **state) {
     CF_AUTO(cf_meta_store) store = NULL;
     assert_ok(cf_meta_store_new(&store));
     folder_write(in, "file", "x");
-    const cf_meta meta = {.type = CF_TYPE_FILE, .mode = 0600, .uid = 54321, .gid = 54322, .user = cf_span_text("daemon"),
+    const cf_meta meta = {.type = CF_TYPE_FILE,
+                          .mode = 0600,
+                          .uid = 54321,
+                          .gid = 54322,
+                          .user = cf_span_text("daemon"),
                           .group = cf_span_text("nobody has this one")};
     cf_meta_warnings warnings = {0};
     struct stat now;
@@ -300,7 +323,8 @@ static void times_out_of_range_warn(void **state) {
     CF_AUTO(cf_meta_store) store = NULL;
     assert_ok(cf_meta_store_new(&store));
     folder_write(in, "file", "x");
-    const cf_meta meta = {.type = CF_TYPE_FILE, .mode = 0600, .uid = getuid(), .gid = getgid(), .mtime = {INT64_MAX / 2, 0}};
+    const cf_meta meta = {
+        .type = CF_TYPE_FILE, .mode = 0600, .uid = getuid(), .gid = getgid(), .mtime = {INT64_MAX / 2, 0}};
     cf_meta_warnings warnings = {0};
     cf_stat now;
     assert_ok(cf_meta_apply(store, in->fd, "file", -1, &meta, &all, &warnings));

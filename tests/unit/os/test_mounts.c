@@ -45,9 +45,11 @@ static void kinds_by_name(void **state) {
         const char *type;
         cf_fs_kind kind;
     } rows[] = {
-        {"ext3", CF_FS_LOCAL},     {"fuseblk", CF_FS_LOCAL},  {"devtmpfs", CF_FS_PSEUDO},  {"cgroup2", CF_FS_PSEUDO}, {"nfs4", CF_FS_NETWORK},
-        {"fuse.x", CF_FS_FUSE},    {"fuse", CF_FS_FUSE},      {"fuse.sshfs", CF_FS_NETWORK}, {"tmpfs", CF_FS_MEMORY},  {"overlay", CF_FS_OVERLAY},
-        {"autofs", CF_FS_PSEUDO},  {"hugetlbfs", CF_FS_PSEUDO}, {"binfmt_misc", CF_FS_PSEUDO},
+        {"ext3", CF_FS_LOCAL},         {"fuseblk", CF_FS_LOCAL},      {"devtmpfs", CF_FS_PSEUDO},
+        {"cgroup2", CF_FS_PSEUDO},     {"nfs4", CF_FS_NETWORK},       {"fuse.x", CF_FS_FUSE},
+        {"fuse", CF_FS_FUSE},          {"fuse.sshfs", CF_FS_NETWORK}, {"tmpfs", CF_FS_MEMORY},
+        {"overlay", CF_FS_OVERLAY},    {"autofs", CF_FS_PSEUDO},      {"hugetlbfs", CF_FS_PSEUDO},
+        {"binfmt_misc", CF_FS_PSEUDO},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         assert_int_equal(cf_fs_kind_of_type(rows[i].type), rows[i].kind);
@@ -76,7 +78,7 @@ static void a_bind_mount_is_crossed(void **state) {
     const cf_mount *found = cf_mounts_find(mounts, &below);
     assert_non_null(found);
     assert_string_equal(found->point, path); /* with its space and backslash */
-    below.mount_root = false; /* by its number alone */
+    below.mount_root = false;                /* by its number alone */
     assert_true(cf_mount_crossed(&above, &below));
 }
 

@@ -7,8 +7,7 @@ static int make(const folder *in, const char *name, uint64_t size, const uint64_
     int fd = openat(in->fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, (off_t)size), 0);
-    for (size_t i = 0; i < count; i++)
-        assert_int_equal(pwrite(fd, data, sizeof data, (off_t)places[i]), sizeof data);
+    for (size_t i = 0; i < count; i++) assert_int_equal(pwrite(fd, data, sizeof data, (off_t)places[i]), sizeof data);
     assert_int_equal(fsync(fd), 0);
     return fd;
 }

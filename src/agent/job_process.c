@@ -1,4 +1,4 @@
-#include "agent/process.h"
+#include "agent/job_process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "os/fail.h"
 #include "os/file.h"
 
@@ -46,33 +45,28 @@ static bool read_start(pid_t pid, uint64_t *started) {
     return true;
 }
 
-static bool read_boot(char boot[CF_BOOT_ID_SIZE]) {
-    if (!read_small("/proc/sys/kernel/random/boot_id", boot, CF_BOOT_ID_SIZE)) return false;
-    boot[strcspn(boot, "\n")] = '\0';
-    return true;
-}
-
-cf_err *cf_process_self(cf_process *process) {
+cf_err *cf_job_process_self(cf_job_process *process) {
     process->pid = getpid();
-    if (!read_start(process->pid, &process->started) || !read_boot(process->boot))
-        return cf_fail(CF_ERR_IO, "cannot read /proc: is it mounted?");
-    return NULL;
+    if (!read_start(process->pid, &process->started)) return cf_fail(CF_ERR_IO, "cannot read /proc: is it mounted?");
+    return cf_process_boot_id(process->boot);
 }
 
-bool cf_process_alive(const cf_process *process) {
+bool cf_job_process_alive(const cf_job_process *process) {
     char boot[CF_BOOT_ID_SIZE];
     uint64_t started;
-    return process->pid > 0 && read_boot(boot) && strcmp(boot, process->boot) == 0 && read_start(process->pid, &started) &&
-           started == process->started;
+    cf_err *err = cf_process_boot_id(boot);
+    bool same_boot = !err && strcmp(boot, process->boot) == 0;
+    cf_err_free(err); /* without /proc nothing can be said to be alive */
+    return process->pid > 0 && same_boot && read_start(process->pid, &started) && started == process->started;
 }
 
 /* A pidfd cannot come to mean another process between the check and the signal. */
-cf_err *cf_process_terminate(const cf_process *process, bool *sent) {
+cf_err *cf_job_process_terminate(const cf_job_process *process, bool *sent) {
     *sent = false;
     CF_AUTO_FD int fd = (int)syscall(SYS_pidfd_open, process->pid, 0);
     if (fd < 0 && errno == ESRCH) return NULL;
     bool has_pidfd = fd >= 0;
-    if (!cf_process_alive(process)) return NULL;
+    if (!cf_job_process_alive(process)) return NULL;
     long result = has_pidfd ? syscall(SYS_pidfd_send_signal, fd, SIGTERM, NULL, 0) : kill(process->pid, SIGTERM);
     if (result < 0 && errno == ESRCH) return NULL;
     if (result < 0) return cf_fail_errno(CF_ERR_IO, errno, "process %d cannot be signalled", (int)process->pid);
