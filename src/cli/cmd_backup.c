@@ -4,9 +4,8 @@
 
 #include "agent/backup_job.h"
 #include "base/text.h"
+#include "cli/agent.h"
 #include "cli/commands.h"
-#include "cli/config_file.h"
-#include "cli/home.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 
@@ -65,23 +64,19 @@ static cf_err *check_date(const char *date) {
     return NULL;
 }
 
-static cf_err *run_job(cf_cli *cli, const cf_home *home, const struct backup_options *opt, const cf_sources *sources) {
-    cf_config config;
-    CF_TRY(cf_config_load(home->config, &config));
-    CF_AUTO(cf_state) state = NULL;
+static cf_err *run_job(cf_cli *cli, const cf_agent *agent, const struct backup_options *opt, const cf_sources *sources) {
+    static const cf_server_options own = {NULL, NULL, NULL};
     CF_AUTO(cf_access) access = NULL;
-    CF_TRY(cf_state_open(home->state, NULL, &state));
-    cf_access_options access_options = {.retry_total_ms = CF_RETRY_JOB_MS, .cancel = cli->cancel};
-    CF_TRY(cf_access_open(state, &access_options, &access));
+    CF_TRY(cf_agent_access(agent, cli, &own, CF_RETRY_JOB_MS, &access));
     cf_progress progress;
     cf_progress_init(&progress);
     cf_progress_view *view = NULL;
     cf_err *err = cf_progress_show(cli, &progress, &view);
     cf_backup_outcome outcome = {.scan_reason = "", .status = "failed"};
-    cf_backup_job job = {.state = state,
+    cf_backup_job job = {.state = agent->state,
                          .access = access,
-                         .config = &config,
-                         .scratch = home->scratch,
+                         .config = &agent->config,
+                         .scratch = agent->home.scratch,
                          .sources = sources,
                          .selection = CF_SELECTION_MANUAL,
                          .full_scan = opt->full_scan,
@@ -103,14 +98,13 @@ static cf_err *run_job(cf_cli *cli, const cf_home *home, const struct backup_opt
 
 static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     const struct backup_options *opt = given;
-    CF_AUTO_HOME cf_home home = {0};
+    CF_AUTO_AGENT cf_agent agent = {0};
     CF_AUTO(cf_sources) sources = NULL;
     CF_TRY(check_date(opt->retain_until));
-    CF_TRY(cf_home_resolve(cli->home, &home));
     CF_TRY(cf_sources_new(&sources));
     for (size_t i = 0; i < arguments->count; i++) CF_TRY(cf_sources_add(sources, arguments->item[i]));
-    CF_TRY(cf_home_create(&home));
-    return run_job(cli, &home, opt, sources);
+    CF_TRY(cf_agent_open(cli, &agent));
+    return run_job(cli, &agent, opt, sources);
 }
 
 const cf_command cf_cmd_backup = {

@@ -7,6 +7,7 @@
 extern const cf_command cf_cmd_explain; /* in both programs */
 
 /* coffer */
+extern const cf_command cf_cmd_backup;
 extern const cf_command cf_cmd_register;
 extern const cf_command cf_cmd_status;
 extern const cf_command cf_cmd_jobs;

@@ -4,6 +4,7 @@
 static const cf_command *const commands[] = {
     &cf_cmd_register,
     &cf_cmd_status,
+    &cf_cmd_backup,
     &cf_cmd_jobs,
     &cf_cmd_cancel,
     &cf_cmd_unregister,

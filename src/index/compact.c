@@ -203,7 +203,7 @@ cf_err *cf_index_compact(cf_index *index) {
             if (count < 2) break;
             entries = 0; /* the writer's work, whatever the size */
         }
-        bool mine = index->merge_inline || (!full && entries <= SMALL_MERGE * cf_table_limit(index->table)) ||
+        bool mine = index->merge_inline || (!full && entries <= SMALL_MERGE * cf_index_table_limit(index->table)) ||
                     (!full && index->busy && index->view->count >= MANY_RUNS);
         if (!mine) {
             index->wanted = true;

@@ -21,7 +21,7 @@ bool cf_index_recovered(const cf_index *index) {
 cf_err *cf_index_lookup(cf_index *index, const uint8_t id[CF_INDEX_ID_SIZE], bool *found, cf_index_address *address) {
     cf_index_address hit;
     pthread_rwlock_rdlock(&index->lock);
-    bool has = cf_table_find(index->table, id, &hit); /* never dead: see cf_index_apply_pack, cf_index_rebase */
+    bool has = cf_index_table_find(index->table, id, &hit); /* never dead: see cf_index_apply_pack, cf_index_rebase */
     CF_AUTO(cf_view) view = NULL;
     if (!has && index->view->count > 0) {
         view = index->view;
@@ -84,7 +84,7 @@ static cf_err *enter_pack(cf_index *index, uint64_t pack, const cf_index_entry *
     pthread_rwlock_wrlock(&index->lock);
     for (size_t i = 0; i < count; i++) {
         cf_index_address address = {pack, entries[i].segment, entries[i].offset, entries[i].length};
-        (void)cf_table_put(index->table, entries[i].id, &address); /* the caller made room */
+        (void)cf_index_table_put(index->table, entries[i].id, &address); /* the caller made room */
     }
     if (applied.count > 0) {
         cf_ranges old = index->applied;
@@ -98,9 +98,9 @@ static cf_err *enter_pack(cf_index *index, uint64_t pack, const cf_index_entry *
 }
 
 static bool table_has_room(const cf_index *index, size_t count) {
-    size_t limit = cf_table_limit(index->table);
+    size_t limit = cf_index_table_limit(index->table);
     /* IDs that come again do not fill the table, but they do fill the journal. */
-    return cf_table_count(index->table) + count <= limit &&
+    return cf_index_table_count(index->table) + count <= limit &&
            cf_journal_bytes(index->journal) <= 48 * (uint64_t)limit + 65536;
 }
 
@@ -110,7 +110,7 @@ static cf_err *apply_pack(cf_index *index, uint64_t pack, const cf_index_entry *
     CF_AUTO_FREE cf_index_entry *filtered = NULL;
     CF_TRY(live_entries(&index->view->dead->set, pack, &entries, &count, &filtered));
     CF_TRY(cf_index_mark(index));
-    if (count > cf_table_limit(index->table)) {
+    if (count > cf_index_table_limit(index->table)) {
         CF_TRY(cf_index_add_run(index, pack, entries, count));
         /* The pack is in: damage that merging meets here is for the next call to tell. */
         cf_err_free(cf_index_compact(index));
@@ -258,7 +258,7 @@ static uint64_t file_size(const cf_index *index, const char *name) {
 
 void cf_index_get_stats(cf_index *index, cf_index_stats *stats) {
     pthread_rwlock_rdlock(&index->lock);
-    *stats = (cf_index_stats){.chunks = cf_table_count(index->table), .packs = cf_ranges_total(&index->applied)};
+    *stats = (cf_index_stats){.chunks = cf_index_table_count(index->table), .packs = cf_ranges_total(&index->applied)};
     pthread_rwlock_unlock(&index->lock);
     CF_AUTO(cf_view) view = cf_view_get(index);
     for (size_t i = 0; i < view->count; i++) {

@@ -121,7 +121,7 @@ static cf_err *create_fresh(cf_index *index) {
     CF_TRY(sweep(index->dir, NULL));
     CF_AUTO_RANGES cf_ranges none = {0};
     CF_AUTO(cf_dead) dead = NULL;
-    CF_TRY(cf_table_new(index->slots, &index->table));
+    CF_TRY(cf_index_table_new(index->slots, &index->table));
     CF_TRY(cf_dead_new(&none, &dead));
     CF_TRY(cf_view_new(NULL, 0, dead, &index->view));
     index->next_number = 1;
@@ -161,7 +161,7 @@ static cf_err *replay(void *context, uint64_t pack, const cf_index_entry *entrie
     cf_index *index = context;
     for (size_t i = 0; i < count; i++) {
         cf_index_address address = {pack, entries[i].segment, entries[i].offset, entries[i].length};
-        if (!cf_table_put(index->table, entries[i].id, &address)) {
+        if (!cf_index_table_put(index->table, entries[i].id, &address)) {
             return cf_fail(CF_ERR_INTERNAL, "chunk index: the journal does not fit the table made for it");
         }
     }
@@ -179,7 +179,7 @@ static cf_err *table_for_journal(cf_index *index, const cf_manifest *manifest) {
     if (size > JOURNAL_MOST) return cf_iio_damaged(name, "larger than any that was written");
     size_t slots = index->slots;
     while (slots / 4 * 3 < size / 24) slots *= 2; /* 24: bytes of an entry there */
-    return cf_table_new(slots, &index->table);
+    return cf_index_table_new(slots, &index->table);
 }
 
 static cf_err *load_journal(cf_index *index, const cf_manifest *manifest) {
@@ -199,15 +199,15 @@ static cf_err *load_journal(cf_index *index, const cf_manifest *manifest) {
 /* The table was made larger for a journal of a larger budget: put it into a run and go back to the budget. On a full disk it
  * stays large. */
 static cf_err *back_to_budget(cf_index *index) {
-    if (cf_table_limit(index->table) == index->slots / 4 * 3) return NULL;
+    if (cf_index_table_limit(index->table) == index->slots / 4 * 3) return NULL;
     cf_err *err = cf_index_rebase(index, NULL);
     if (cf_err_code(err) == CF_ERR_DISK_FULL) {
         cf_err_free(err);
         return NULL;
     }
     if (err) return err;
-    cf_table_free(cf_take(index->table));
-    return cf_table_new(index->slots, &index->table);
+    cf_index_table_free(cf_take(index->table));
+    return cf_index_table_new(index->slots, &index->table);
 }
 
 static cf_err *load(cf_index *index, cf_manifest *manifest) {
@@ -251,7 +251,7 @@ void cf_index_discard(cf_index *index) {
     if (!index) return;
     cf_index_stop_thread(index);
     cf_view_unref(index->view);
-    cf_table_free(index->table);
+    cf_index_table_free(index->table);
     cf_journal_free(index->journal);
     cf_ranges_wipe(&index->applied);
     cf_ranges_wipe(&index->settled);

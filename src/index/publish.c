@@ -108,16 +108,16 @@ cf_err *cf_index_mark(cf_index *index) {
 /* The live entries of the table as a run; *run is NULL when there are none. */
 static cf_err *write_table(cf_index *index, const cf_ranges *dead, cf_run **run) {
     *run = NULL;
-    size_t count = cf_table_count(index->table);
+    size_t count = cf_index_table_count(index->table);
     if (count == 0) return NULL;
     CF_AUTO_FREE uint32_t *order = malloc(count * sizeof *order);
     if (!order) return cf_fail(CF_ERR_OUT_OF_MEMORY, "chunk index: sorting %zu entries", count);
-    cf_table_sort(index->table, order);
+    cf_index_table_sort(index->table, order);
     CF_AUTO(cf_run_writer) writer = NULL;
     CF_TRY(cf_run_writer_new(index->dir, index->next_number++, index->server_id, count, &writer));
     for (size_t i = 0; i < count; i++) {
         uint8_t entry[CF_ENTRY_SIZE];
-        cf_table_entry(index->table, order[i], entry);
+        cf_index_table_entry(index->table, order[i], entry);
         if (dead->count > 0 && cf_ranges_contains(dead, cf_entry_key(entry))) continue;
         CF_TRY(cf_run_writer_add(writer, entry));
     }
@@ -140,7 +140,7 @@ static void switch_over(cf_index *index, cf_view *view, const cf_feed *feed) {
     pthread_rwlock_wrlock(&index->lock);
     cf_view *old = index->view;
     index->view = view;
-    cf_table_clear(index->table);
+    cf_index_table_clear(index->table);
     if (feed) {
         memcpy(index->epoch, feed->epoch, 16);
         index->generation = feed->generation;

@@ -45,7 +45,7 @@ struct cf_index {
     bool has_locks;
 
     pthread_rwlock_t lock; /* guards: */
-    cf_table *table;
+    cf_index_table *table;
     cf_view *view;
     cf_ranges applied; /* packs */
     uint8_t epoch[16];

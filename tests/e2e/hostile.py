@@ -404,6 +404,7 @@ class _Maker:
                     set_project(self.file(b"flags", name), number)
             with _unless(errno.EOPNOTSUPP):
                 set_project(self.path(b"flags/project folder"), 816)
+        os.link(self.file(b"flags", b"both"), self.path(b"hard/3", b"immutable too"))  # no link can be made later
         for name, flags in wanted.items():
             if not os.path.lexists(self.path(b"flags", name)):
                 self.file(b"flags", name)

@@ -18,6 +18,7 @@ typedef struct linked {
     uint64_t inode;
     int folder; /* a descriptor of its own, in the copy */
     cf_name name;
+    uint32_t flags; /* set when all the names are there: an immutable file gets no further one */
 } linked;
 
 typedef struct copier {
@@ -52,6 +53,10 @@ static cf_err *copy_file(copier *self, int from, const cf_name *name, const cf_s
     cf_meta meta;
     CF_TRY(cf_os_open_file(from, name->text, &fd, &stat));
     CF_TRY(cf_meta_read(self->store, from, name->text, fd, &stat, &meta, &self->warnings));
+    if (stat.nlink > 1) {
+        self->links[self->link_count - 1].flags = meta.inode_flags;
+        meta.inode_flags = 0;
+    }
     cf_partial part;
     CF_TRY(cf_partial_open(to, &part));
     cf_meta_apply_new(part.fd, &meta, &self->warnings);
@@ -82,7 +87,7 @@ static cf_err *link_again(copier *self, const cf_stat *stat, const cf_name *name
     }
     self->links = reallocarray(self->links, self->link_count + 1, sizeof *self->links);
     if (!self->links) abort();
-    self->links[self->link_count++] = (linked){stat->inode, dup(to), *name};
+    self->links[self->link_count++] = (linked){stat->inode, dup(to), *name, 0};
     return NULL;
 }
 
@@ -132,6 +137,17 @@ static cf_err *copy_folder(copier *self, int from, int to, const char *label) {
     return cf_meta_apply(self->store, to, "", to, &meta, &self->options, &self->warnings);
 }
 
+static cf_err *apply_late_flags(copier *self, const linked *link) {
+    if (!link->flags) return NULL;
+    CF_AUTO_FD int fd = -1;
+    cf_stat stat;
+    cf_meta meta;
+    CF_TRY(cf_os_open_file(link->folder, link->name.text, &fd, &stat));
+    CF_TRY(cf_meta_read(self->store, link->folder, link->name.text, fd, &stat, &meta, &self->warnings));
+    meta.inode_flags = link->flags;
+    return cf_meta_apply(self->store, link->folder, link->name.text, fd, &meta, &self->options, &self->warnings);
+}
+
 static cf_err *copy(copier *self, const char *from, const char *to) {
     CF_TRY(cf_dir_make(AT_FDCWD, to, 0700));
     CF_AUTO(cf_beneath) root = NULL;
@@ -140,8 +156,11 @@ static cf_err *copy(copier *self, const char *from, const char *to) {
     CF_TRY(cf_os_open_folder(AT_FDCWD, from, &top, NULL));
     CF_TRY(cf_meta_store_new(&self->store));
     cf_err *err = copy_folder(self, top, cf_beneath_fd(root), from);
+    for (size_t i = 0; i < self->link_count; i++) {
+        if (!err) err = apply_late_flags(self, &self->links[i]);
+        close(self->links[i].folder);
+    }
     cf_meta_store_free(self->store);
-    for (size_t i = 0; i < self->link_count; i++) close(self->links[i].folder);
     free(self->links);
     return err;
 }

@@ -1,0 +1,598 @@
+/* Restoring what test code built: round trips, conflicts, damage, and destinations that fight back. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/text.h"
+#include "build_repo.h"
+#include "os/dir.h"
+#include "restore/restore.h"
+
+enum { BIG = 3000000 };
+
+typedef struct fixture {
+    build *b;
+    cf_source *source;
+    cf_reader *reader;
+    cf_point *point;
+    cf_ref big_first; /* of /src/big */
+    char dest[64];
+    unsigned damaged, warned, planned;
+    char last_damaged[256], last_warned[256];
+} fixture;
+
+static void good(cf_err *err) {
+    if (!err) return;
+    cf_err_print(stderr, err);
+    cf_err_free(err);
+    fail_msg("unexpected error");
+}
+
+static void bad(cf_err *err, cf_code code) {
+    if (cf_err_code(err) != code) {
+        if (err) cf_err_print(stderr, err);
+        fail_msg("wanted %d", code);
+    }
+    cf_err_free(err);
+}
+
+static void fill(uint8_t *data, size_t size, unsigned seed) {
+    uint32_t x = seed * 2654435761u + 1;
+    for (size_t i = 0; i < size; i++) {
+        x = x * 1664525u + 1013904223u;
+        data[i] = (uint8_t)(x >> 24);
+    }
+}
+
+static void keep(char out[256], cf_span path) {
+    size_t size = path.size < 255 ? path.size : 255;
+    memcpy(out, path.data, size);
+    out[size] = 0;
+}
+
+static void on_damaged(void *context, cf_span path, const cf_err *err) {
+    fixture *f = context;
+    (void)err;
+    f->damaged++;
+    keep(f->last_damaged, path);
+}
+static void on_warning(void *context, cf_span path, const cf_err *err) {
+    fixture *f = context;
+    (void)err;
+    f->warned++;
+    if (path.size) keep(f->last_warned, path);
+}
+static void on_planned(void *context, cf_span path, cf_restore_action action, uint64_t size) {
+    fixture *f = context;
+    (void)path, (void)action, (void)size;
+    f->planned++;
+}
+
+static cf_ref many_folder(build *b) {
+    build_dir_writer *w = build_dir_new(b);
+    for (unsigned i = 0; i < 700; i++) {
+        char name[32], data[400];
+        snprintf(name, sizeof name, "file-%04u", i);
+        fill((uint8_t *)data, sizeof data, i);
+        build_dir_file(w, name, data, i % 400);
+    }
+    return build_dir_end(w, 50);
+}
+
+static cf_ref deep_folder(build *b, unsigned depth) {
+    build_dir_writer *w = build_dir_new(b);
+    build_dir_file(w, "bottom", "deep down", 9);
+    cf_ref node = build_dir_end(w, 0);
+    char name[201];
+    memset(name, 'd', 200);
+    name[200] = 0;
+    for (unsigned i = 0; i < depth; i++) {
+        w = build_dir_new(b);
+        build_dir_folder(w, name, node);
+        build_dir_file(w, "e", "e", 1);
+        node = build_dir_end(w, 0);
+    }
+    return node;
+}
+
+static void add_sparse(build *b, build_dir_writer *w) {
+    cf_entry entry = build_entry("sparse", CF_TYPE_FILE);
+    CF_AUTO_BUF cf_buf refs, extents;
+    cf_buf_init(&extents, 4096);
+    uint8_t data[30000];
+    fill(data, sizeof data, 77);
+    uint64_t end = 0;
+    cf_extents_add(&extents, &end, 1 << 20, 10000);
+    cf_extents_add(&extents, &end, 5 << 20, 20000);
+    entry.meta.size = 9 << 20;
+    entry.sparse = true;
+    entry.extent_count = 2;
+    entry.extents = cf_buf_span(&extents);
+    entry.content = build_content(b, data, sizeof data, 7000, 100, &refs);
+    build_dir_entry(w, &entry);
+}
+
+static void add_links(build *b, build_dir_writer *w) {
+    cf_entry entry = build_entry("link-1", CF_TYPE_FILE);
+    CF_AUTO_BUF cf_buf refs;
+    entry.content = build_content(b, "linked", 6, 100, 10, &refs);
+    entry.meta.size = 6;
+    entry.meta.nlink = 3;
+    entry.link_group = 42;
+    build_dir_entry(w, &entry);
+    entry.name = cf_span_text("link-2");
+    build_dir_entry(w, &entry);
+}
+
+static void add_xattr(build_dir_writer *w) {
+    cf_entry entry = build_entry("xattr", CF_TYPE_FILE);
+    cf_xattr xattr = {cf_span_text("user.note"), cf_span_text("hello")};
+    entry.meta.xattrs = &xattr;
+    entry.meta.xattr_count = 1;
+    build_dir_entry(w, &entry);
+}
+
+static fixture *setup(void) {
+    fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    build *b = f->b = build_new(4);
+    uint8_t *big = malloc(BIG);
+    fill(big, BIG, 1);
+    f->big_first = build_chunk(b, CF_KIND_DATA, big, 100000); /* the same chunk that build_dir_file will store again */
+    build_cut_pack(b, CF_KIND_DATA);
+    cf_ref many = many_folder(b), deep = deep_folder(b, 30);
+    build_dir_writer *w = build_dir_new(b);
+    cf_entry link = build_entry("link-3", CF_TYPE_FILE);
+    CF_AUTO_BUF cf_buf refs, big_refs;
+    link.content = build_content(b, "linked", 6, 100, 10, &refs);
+    link.meta.size = 6;
+    link.meta.nlink = 3;
+    link.link_group = 42;
+    build_dir_entry(w, &link);
+    cf_ref other = build_dir_end(w, 0);
+    w = build_dir_new(b);
+    cf_entry entry = build_entry("big", CF_TYPE_FILE);
+    entry.meta.size = BIG;
+    entry.content = build_content(b, big, BIG, 100000, 8, &big_refs);
+    build_dir_entry(w, &entry);
+    build_dir_folder(w, "deep", deep);
+    build_dir_file(w, "empty", "", 0);
+    entry = build_entry("fifo", CF_TYPE_FIFO);
+    build_dir_entry(w, &entry);
+    add_links(b, w);
+    build_dir_folder(w, "many", many);
+    build_dir_folder(w, "other", other);
+    entry = build_entry("sock", CF_TYPE_SOCKET);
+    build_dir_entry(w, &entry);
+    add_sparse(b, w);
+    build_dir_symlink(w, "symlink", "/nowhere/at/all");
+    build_dir_file(w, "tail", "the end", 7);
+    add_xattr(w);
+    cf_ref src = build_dir_end(w, 0);
+    free(big);
+    w = build_dir_new(b);
+    build_dir_folder(w, "src", src);
+    cf_id32 id = build_point(b, build_dir_end(w, 0), "/src", false);
+    good(cf_source_folder_open(build_dir(b), build_server(b), &f->source));
+    good(cf_reader_open(f->source, build_keys(b), build_server(b), 4 << 20, &f->reader));
+    good(cf_reader_point_open(f->reader, &id, &f->point));
+    good(cf_reader_point_map(f->reader, f->point));
+    strcpy(f->dest, "/tmp/coffer-restored-XXXXXX");
+    assert_non_null(mkdtemp(f->dest));
+    return f;
+}
+
+static void teardown(fixture *f) {
+    good(cf_dir_remove_tree(AT_FDCWD, f->dest));
+    cf_point_close(f->point);
+    cf_reader_close(f->reader);
+    cf_source_close(f->source);
+    build_free(f->b);
+    free(f);
+}
+
+static cf_restore_options options(fixture *f) {
+    return (cf_restore_options){.to = f->dest, .damaged = on_damaged, .warning = on_warning, .planned = on_planned, .context = f, .lanes = 4};
+}
+
+static char *at(const fixture *f, const char *path) {
+    static char text[4][1024];
+    static unsigned turn;
+    char *out = text[turn++ % 4];
+    snprintf(out, 1024, "%s/%s", f->dest, path);
+    return out;
+}
+
+static void expect_file(const char *path, const void *data, size_t size) {
+    FILE *file = fopen(path, "rb");
+    if (!file) fail_msg("%s is missing", path);
+    uint8_t *got = malloc(size + 1);
+    assert_int_equal(fread(got, 1, size + 1, file), size);
+    assert_memory_equal(got, data, size);
+    free(got);
+    fclose(file);
+}
+
+static void put_file(const char *path, const char *text) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void expect_all(fixture *f) {
+    uint8_t *big = malloc(BIG);
+    fill(big, BIG, 1);
+    expect_file(at(f, "src/big"), big, BIG);
+    free(big);
+    expect_file(at(f, "src/tail"), "the end", 7);
+    expect_file(at(f, "src/empty"), "", 0);
+    expect_file(at(f, "src/link-2"), "linked", 6);
+    struct stat a, b;
+    assert_int_equal(stat(at(f, "src/link-1"), &a), 0);
+    assert_int_equal(stat(at(f, "src/other/link-3"), &b), 0);
+    assert_int_equal(a.st_ino, b.st_ino);
+    assert_int_equal(a.st_nlink, 3);
+    assert_int_equal(a.st_mtim.tv_sec, 1700000000);
+    assert_int_equal(a.st_mtim.tv_nsec, 123456789);
+    assert_int_equal(stat(at(f, "src/sparse"), &a), 0);
+    assert_int_equal(a.st_size, 9 << 20);
+    assert_true(a.st_blocks * 512 < 1 << 20);
+    char target[100] = "";
+    assert_int_equal(readlink(at(f, "src/symlink"), target, sizeof target), 15);
+    assert_int_equal(stat(at(f, "src/fifo"), &a), 0);
+    assert_true(S_ISFIFO(a.st_mode));
+    assert_int_equal(stat(at(f, "src/many"), &a), 0);
+    assert_int_equal(a.st_mtim.tv_sec, 1700000000);
+    assert_int_equal(a.st_mode & 07777, 0755);
+    for (unsigned i = 0; i < 700; i += 11) {
+        char name[64], data[400];
+        snprintf(name, sizeof name, "src/many/file-%04u", i);
+        fill((uint8_t *)data, sizeof data, i);
+        expect_file(at(f, name), data, i % 400);
+    }
+}
+
+static unsigned leftovers(const char *dir) {
+    char command[200], line[400];
+    unsigned count = 0;
+    snprintf(command, sizeof command, "find %s -name '.coffer-*'", dir);
+    FILE *pipe = popen(command, "r");
+    while (fgets(line, sizeof line, pipe)) count++;
+    pclose(pipe);
+    return count;
+}
+
+static void test_round_trip(void **state) {
+    (void)state;
+    fixture *f = setup();
+    cf_restore_options opt = options(f);
+    cf_restore_result result;
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    expect_all(f);
+    assert_int_equal(result.files, 700 + 30 + 1 + 1 + 1 + 3 + 1 + 1 + 1);
+    assert_int_equal(result.directories, 1 + 31 + 1 + 1);
+    assert_int_equal(result.others, 2);
+    assert_int_equal(result.skipped, 1); /* the socket */
+    assert_int_equal(result.damaged, 0);
+    char value[10];
+    if (getxattr(at(f, "src/xattr"), "user.note", value, sizeof value) < 0) assert_int_equal(errno, EOPNOTSUPP);
+    /* Again: nothing is fetched but the tree, nothing written; only metadata mended. */
+    struct stat before, after;
+    assert_int_equal(stat(at(f, "src/big"), &before), 0);
+    assert_int_equal(chmod(at(f, "src/big"), 0600), 0);
+    for (int mode = CF_CONFLICT_COPY; mode <= CF_CONFLICT_SKIP; mode++) {
+        opt.conflict = (cf_conflict)mode;
+        good(cf_restore(f->reader, f->point, &opt, &result));
+        assert_int_equal(result.identical, 700 + 30 + 1 + 1 + 1 + 1 + 1 + 1 + 1);
+        assert_int_equal(stat(at(f, "src/big"), &after), 0);
+        assert_int_equal(before.st_ino, after.st_ino);
+        assert_int_equal(after.st_mode & 07777, 0644);
+    }
+    expect_all(f);
+    assert_int_equal(leftovers(f->dest), 0);
+    teardown(f);
+}
+
+static void test_conflicts(void **state) {
+    (void)state;
+    fixture *f = setup();
+    cf_restore_options opt = options(f);
+    cf_restore_result result;
+    assert_int_equal(mkdir(at(f, "src"), 0700), 0);
+    put_file(at(f, "src/tail"), "my own!");
+    assert_int_equal(symlink("elsewhere", at(f, "src/symlink")), 0);
+    cf_span pattern = cf_span_text("/src/tail");
+    opt.patterns = &pattern;
+    opt.pattern_count = 1;
+    opt.conflict = CF_CONFLICT_SKIP;
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    assert_int_equal(result.skipped, 1);
+    expect_file(at(f, "src/tail"), "my own!", 7);
+    opt.conflict = CF_CONFLICT_COPY;
+    for (int i = 0; i < 2; i++) good(cf_restore(f->reader, f->point, &opt, &result));
+    assert_int_equal(result.identical, 1); /* the copy, the second time */
+    expect_file(at(f, "src/tail"), "my own!", 7);
+    char name[200], when[40];
+    time_t time = 1700000000;
+    struct tm tm;
+    strftime(when, sizeof when, "%Y-%m-%d %H-%M", localtime_r(&time, &tm));
+    snprintf(name, sizeof name, "src/%s Copy of tail", when);
+    expect_file(at(f, name), "the end", 7);
+    put_file(at(f, name), "changed");
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    snprintf(name, sizeof name, "src/%s Copy (2) of tail", when);
+    expect_file(at(f, name), "the end", 7);
+    opt.conflict = CF_CONFLICT_OVERWRITE;
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    expect_file(at(f, "src/tail"), "the end", 7);
+    opt.pattern_count = 0;
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    expect_all(f);
+    /* A folder where a file should be stays, and is named. */
+    assert_int_equal(unlink(at(f, "src/tail")), 0);
+    assert_int_equal(mkdir(at(f, "src/tail"), 0700), 0);
+    f->warned = 0;
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    assert_int_equal(f->warned, 1);
+    assert_string_equal(f->last_warned, "/src/tail");
+    teardown(f);
+}
+
+static void test_selection(void **state) {
+    (void)state;
+    fixture *f = setup();
+    cf_restore_options opt = options(f);
+    cf_restore_result result;
+    struct stat st;
+    cf_span patterns[] = {cf_span_text("/src/other"), cf_span_text("file-000?"), cf_span_text("/src/b*")};
+    opt.patterns = patterns;
+    opt.pattern_count = 3;
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    expect_file(at(f, "src/other/link-3"), "linked", 6); /* the group's other names are not meant */
+    assert_int_equal(stat(at(f, "src/other/link-3"), &st), 0);
+    assert_int_equal(st.st_nlink, 1);
+    assert_int_equal(stat(at(f, "src/many/file-0009"), &st), 0);
+    assert_int_not_equal(stat(at(f, "src/many/file-0010"), &st), 0);
+    assert_int_not_equal(stat(at(f, "src/deep"), &st), 0);
+    assert_int_equal(stat(at(f, "src/big"), &st), 0);
+    assert_int_equal(result.files, 12);
+    cf_span nothing = cf_span_text("/src/tali");
+    opt.patterns = &nothing;
+    opt.pattern_count = 1;
+    bad(cf_restore(f->reader, f->point, &opt, &result), CF_ERR_NOT_IN_POINT);
+    /* Without the source's path. */
+    char dest[128];
+    snprintf(dest, sizeof dest, "%s/stripped/more", f->dest);
+    opt.pattern_count = 0;
+    opt.strip = true;
+    opt.to = dest;
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    expect_file(at(f, "stripped/more/tail"), "the end", 7);
+    assert_int_equal(stat(at(f, "stripped/more"), &st), 0);
+    assert_int_equal(st.st_mtim.tv_sec, 1700000000);
+    cf_span two[] = {cf_span_text("/src/many/file-0007"), cf_span_text("/src/other")};
+    opt.patterns = two;
+    opt.pattern_count = 2;
+    snprintf(dest, sizeof dest, "%s/two", f->dest);
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    assert_int_equal(stat(at(f, "two/file-0007"), &st), 0);
+    assert_int_equal(stat(at(f, "two/other/link-3"), &st), 0);
+    teardown(f);
+}
+
+static void test_dry_run(void **state) {
+    (void)state;
+    fixture *f = setup();
+    cf_restore_options opt = options(f);
+    cf_restore_result result;
+    char dest[128];
+    snprintf(dest, sizeof dest, "%s/not/there", f->dest);
+    opt.to = dest;
+    opt.dry_run = true;
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    assert_int_equal(f->planned, 700 + 30 + 1 + 1 + 1 + 3 + 1 + 1 + 1 + 2);
+    struct stat st;
+    assert_int_not_equal(stat(at(f, "not"), &st), 0);
+    teardown(f);
+}
+
+static void test_damage(void **state) {
+    (void)state;
+    fixture *f = setup();
+    cf_restore_options opt = options(f);
+    cf_restore_result result;
+    /* "big" uses chunks stored after the first copy of its first; find the segment of its 10th by its content. */
+    cf_entry_copy copy = {0};
+    bool found, more;
+    cf_lane *lane;
+    cf_content_reader *content;
+    cf_ref ref;
+    good(cf_lane_new(f->reader, &lane));
+    good(cf_tree_lookup(lane, f->point->map, &f->point->root.tree, cf_span_text("/src/big"), &copy, &found));
+    assert_true(found);
+    good(cf_content_reader_open(lane, f->point->map, &copy.entry.content, &content));
+    for (int i = 0; i < 10; i++) good(cf_content_reader_next(content, &ref, &more));
+    cf_content_reader_close(content);
+    cf_entry_copy_wipe(&copy);
+    cf_lane_free(lane);
+    build_flip(f->b, ref.pack, ref.segment);
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    assert_int_equal(f->damaged, 1);
+    assert_string_equal(f->last_damaged, "/src/big");
+    assert_int_equal(result.damaged, 1);
+    struct stat st;
+    assert_int_not_equal(stat(at(f, "src/big"), &st), 0);
+    expect_file(at(f, "src/tail"), "the end", 7);
+    assert_int_equal(leftovers(f->dest), 0);
+    /* A whole pack gone. */
+    f->damaged = 0;
+    char *path = build_pack_path(f->b, ref.pack);
+    assert_int_equal(unlink(path), 0);
+    free(path);
+    fixture *g = f;
+    cf_reader *fresh;
+    good(cf_reader_open(g->source, build_keys(g->b), build_server(g->b), 4 << 20, &fresh));
+    good(cf_restore(fresh, f->point, &opt, &result));
+    cf_reader_close(fresh);
+    assert_true(f->damaged >= 1);
+    expect_file(at(f, "src/link-2"), "linked", 6);
+    teardown(f);
+}
+
+/* Links planted at the destination before the restore: nothing is written where they lead. */
+static void test_planted_links(void **state) {
+    (void)state;
+    for (int mode = CF_CONFLICT_COPY; mode <= CF_CONFLICT_SKIP; mode++) {
+        fixture *f = setup();
+        cf_restore_options opt = options(f);
+        cf_restore_result result;
+        char outside[] = "/tmp/coffer-outside-XXXXXX";
+        assert_non_null(mkdtemp(outside));
+        char victim[64];
+        snprintf(victim, sizeof victim, "%s/victim", outside);
+        put_file(victim, "untouched");
+        assert_int_equal(mkdir(at(f, "src"), 0700), 0);
+        assert_int_equal(symlink(outside, at(f, "src/many")), 0);
+        assert_int_equal(symlink(victim, at(f, "src/tail")), 0);
+        assert_int_equal(link(victim, at(f, "src/big")), 0);
+        opt.conflict = (cf_conflict)mode;
+        good(cf_restore(f->reader, f->point, &opt, &result));
+        expect_file(victim, "untouched", 9);
+        bool empty;
+        int fd = open(outside, O_RDONLY | O_DIRECTORY);
+        assert_int_equal(unlink(victim), 0);
+        good(cf_dir_empty(fd, outside, &empty));
+        assert_true(empty);
+        close(fd);
+        assert_int_equal(rmdir(outside), 0);
+        if (mode == CF_CONFLICT_OVERWRITE) expect_all(f);
+        teardown(f);
+    }
+}
+
+struct swapper {
+    fixture *f;
+    const char *outside;
+    atomic_bool stop;
+};
+
+static void *swap_main(void *argument) {
+    struct swapper *s = argument;
+    char folder[128], away[128];
+    snprintf(folder, sizeof folder, "%s/src/many", s->f->dest);
+    snprintf(away, sizeof away, "%s/away", s->f->dest);
+    while (!atomic_load(&s->stop)) {
+        if (rename(folder, away) == 0) {
+            (void)!symlink(s->outside, folder);
+            usleep(300);
+            unlink(folder);
+            rename(away, folder);
+        }
+        usleep(100);
+    }
+    return NULL;
+}
+
+/* A folder of the destination is swapped for a link, again and again, while the restore runs. */
+static void test_swapped_links(void **state) {
+    (void)state;
+    fixture *f = setup();
+    char outside[] = "/tmp/coffer-outside-XXXXXX";
+    assert_non_null(mkdtemp(outside));
+    struct swapper s = {.f = f, .outside = outside};
+    pthread_t thread;
+    pthread_create(&thread, NULL, swap_main, &s);
+    cf_restore_options opt = options(f);
+    opt.conflict = CF_CONFLICT_OVERWRITE;
+    cf_restore_result result;
+    for (int i = 0; i < 8; i++) {
+        good(cf_restore(f->reader, f->point, &opt, &result));
+        char command[128];
+        snprintf(command, sizeof command, "rm -rf %s/src", f->dest);
+        (void)!system(command);
+    }
+    atomic_store(&s.stop, true);
+    pthread_join(thread, NULL);
+    bool empty;
+    int fd = open(outside, O_RDONLY | O_DIRECTORY);
+    good(cf_dir_empty(fd, outside, &empty));
+    assert_true(empty);
+    close(fd);
+    assert_int_equal(rmdir(outside), 0);
+    teardown(f);
+}
+
+/* A folder record with a name that leads elsewhere. */
+static void test_hostile_names(void **state) {
+    (void)state;
+    static const char *const names[] = {"a/b", "..", "./x"};
+    for (size_t n = 0; n < 3; n++) {
+        build *b = build_new(8);
+        CF_AUTO_BUF cf_buf node;
+        cf_buf_init(&node, CF_NODE_MAX);
+        cf_node_writer *writer;
+        good(cf_node_writer_new(&writer));
+        char plain[8] = "QQQ";
+        plain[strlen(names[n])] = 0;
+        cf_entry entry = build_entry(plain, CF_TYPE_FILE);
+        good(cf_node_writer_add(writer, &entry));
+        good(cf_node_writer_finish(writer, &node));
+        cf_node_writer_free(writer);
+        uint8_t *name = memmem(node.data, node.size, plain, strlen(plain));
+        assert_non_null(name);
+        memcpy(name, names[n], strlen(plain));
+        cf_ref evil = build_chunk(b, CF_KIND_TREE, node.data, node.size);
+        build_dir_writer *w = build_dir_new(b);
+        build_dir_folder(w, "evil", evil);
+        build_dir_file(w, "good", "ok", 2);
+        cf_id32 id = build_point(b, build_dir_end(w, 0), "/", false);
+        fixture *f = calloc(1, sizeof *f);
+        f->b = b;
+        good(cf_source_folder_open(build_dir(b), build_server(b), &f->source));
+        good(cf_reader_open(f->source, build_keys(b), build_server(b), 4 << 20, &f->reader));
+        good(cf_reader_point_open(f->reader, &id, &f->point));
+        good(cf_reader_point_map(f->reader, f->point));
+        strcpy(f->dest, "/tmp/coffer-restored-XXXXXX");
+        assert_non_null(mkdtemp(f->dest));
+        cf_restore_options opt = options(f);
+        cf_restore_result result;
+        good(cf_restore(f->reader, f->point, &opt, &result));
+        assert_int_equal(f->damaged, 1);
+        assert_string_equal(f->last_damaged, "/evil");
+        expect_file(at(f, "good"), "ok", 2);
+        teardown(f);
+    }
+}
+
+static void test_cancel(void **state) {
+    (void)state;
+    fixture *f = setup();
+    cf_restore_options opt = options(f);
+    cf_restore_result result;
+    cf_cancel cancel = {0};
+    cf_cancel_request(&cancel, 2);
+    opt.cancel = &cancel;
+    bad(cf_restore(f->reader, f->point, &opt, &result), CF_ERR_CANCELLED);
+    assert_int_equal(leftovers(f->dest), 0);
+    teardown(f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_conflicts),     cmocka_unit_test(test_selection),
+        cmocka_unit_test(test_dry_run),       cmocka_unit_test(test_damage),        cmocka_unit_test(test_planted_links),
+        cmocka_unit_test(test_swapped_links), cmocka_unit_test(test_hostile_names), cmocka_unit_test(test_cancel),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
