@@ -58,9 +58,8 @@ char *cf_base64_encode(cf_span span) {
 bool cf_base64_decode(const char *text, size_t length, cf_buf *out) {
     size_t room = length / 4 * 3 + 3, size = 0;
     const char *end = NULL;
-    uint8_t *place = cf_buf_reserve(out, length / 4 * 3);
     CF_AUTO_FREE uint8_t *bytes = malloc(room);
-    if (!place || !bytes) return false;
+    if (!bytes) return false;
     if (sodium_base642bin(bytes, room, text, length, NULL, &size, &end, sodium_base64_VARIANT_ORIGINAL) != 0) return false;
     if (end != text + length) return false;
     cf_buf_put(out, bytes, size);

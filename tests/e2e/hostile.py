@@ -82,7 +82,7 @@ def loop_mount(fs, size="512M", options=None):
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _terminate)
     base = tempfile.mkdtemp(prefix="coffer-fs-")
-    point, image, loop = base + "/mount", base + "/image", None
+    point, image, loop, server = base + "/mount", base + "/image", None, None
     os.mkdir(point)
     mounted = False
     try:
@@ -99,8 +99,9 @@ def loop_mount(fs, size="512M", options=None):
             _run(*make, image)
             if fs == "ntfs":
                 loop = _run("losetup", "--find", "--show", image).strip()
-                # The "low" form has the inode numbers of the disk; those of ntfs-3g change while it is mounted.
-                _run(shutil.which("lowntfs-3g") or "ntfs-3g", "-o", options or "permissions,acl,streams_interface=xattr", loop, point)
+                server = _serve_ntfs(loop, point, options or "permissions,acl,streams_interface=xattr")
+                _detach(loop)  # while it is in use that means: when it is closed
+                loop = None
             else:
                 default = "loop,prjquota" if fs == "xfs" else "loop"
                 try:
@@ -114,9 +115,30 @@ def loop_mount(fs, size="512M", options=None):
     finally:
         if mounted:
             _unmount(point)
+        if server:
+            server.terminate()
+            server.wait()
         if loop:
             _detach(loop)
         shutil.rmtree(base, ignore_errors=True)
+
+
+def _serve_ntfs(device, point, options):
+    """The FUSE server as our child, which ends with us."""
+    def die_with_parent():
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+    # The "low" form has the inode numbers of the disk; those of ntfs-3g change while it is mounted.
+    server = subprocess.Popen([shutil.which("lowntfs-3g") or "ntfs-3g", "-o", options + ",no_detach", device, point],
+                              preexec_fn=die_with_parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        if os.path.ismount(point):
+            return server
+        if server.poll() is not None:
+            break
+        time.sleep(0.1)
+    server.kill()
+    raise RuntimeError("ntfs-3g did not mount %s" % device)
 
 
 def _unmount(point):

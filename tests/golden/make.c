@@ -366,7 +366,7 @@ static void make_bad(cf_span slot, cf_span record, cf_span pack, cf_span point_o
     bad("point-commitment", "point", point_object, point_object.size, 104, point_object.data[104] ^ 1, true, "900203 commitment");
     bad("point-version-2", "point", point_object, point_object.size, 4, 2, true, "900202 version");
     bad("journal-sum", "journal", journal, journal.size, 30, 'x', false, "900201 sum");
-    bad("journal-type", "journal", journal, journal.size, 6, 9, true, "900202 type");
+    bad("journal-type", "journal", journal, journal.size, 6, 0xf0, true, "900202 type");
     bad("journal-cut", "journal", journal, 27, 0, -1, false, "900201 truncated");
     (void)fclose(expectations);
 }
