@@ -361,6 +361,18 @@ static cf_err *keep_cache(cf_attempt *attempt, const cf_backup_result *result, c
     return cf_cache_commit(attempt->cache, &root, cf_buf_span(&map));
 }
 
+static cf_err *store_point(cf_attempt *attempt, const cf_backup_result *result, const cf_pack_name *packs, size_t pack_count,
+                           cf_buf *object, cf_id32 *id, uint8_t *chain, cf_remote_missing *missing) {
+    CF_TRY(build(attempt, result, packs, pack_count, object, id, chain));
+    return cf_remote_store_point(attempt->remote, &attempt->session, id, attempt->job->retain_until, cf_buf_span(object), missing);
+}
+
+/* The base that a delta map refers to is damaged in the vault, or gone. */
+static bool is_about_the_base(const cf_err *err) {
+    return cf_err_code(err) == CF_ERR_POINT_DAMAGED ||
+           (cf_err_code(err) == CF_ERR_BAD_REQUEST && strcmp(cf_err_reason(err), "base") == 0);
+}
+
 /* *again: segments were missing, go through the sources once more. */
 static cf_err *commit(cf_attempt *attempt, const cf_backup_result *result, bool *again) {
     CF_AUTO_FREE cf_pack_name *packs = NULL;
@@ -372,10 +384,15 @@ static cf_err *commit(cf_attempt *attempt, const cf_backup_result *result, bool 
     CF_TRY(cf_writer_finish(attempt->writer, &packs, &pack_count));
     fill_summary(attempt, result);
     cf_id32 id;
-    CF_TRY(build(attempt, result, packs, pack_count, &object, &id, &chain));
-    CF_TRY(cf_cancel_check(attempt->job->cancel));
     cf_remote_missing missing = {0};
-    cf_err *err = cf_remote_store_point(attempt->remote, &attempt->session, &id, attempt->job->retain_until, cf_buf_span(&object), &missing);
+    CF_TRY(cf_cancel_check(attempt->job->cancel));
+    cf_err *err = store_point(attempt, result, packs, pack_count, &object, &id, &chain, &missing);
+    if (attempt->outcome->has_base && is_about_the_base(err)) {
+        cf_log_error(CF_LOG_WARNING, err); /* then the map is sent whole */
+        cf_err_free(err);
+        attempt->outcome->has_base = false;
+        err = store_point(attempt, result, packs, pack_count, &object, &id, &chain, &missing);
+    }
     if (cf_err_code(err) == CF_ERR_MISSING_SEGMENTS && missing.count) {
         cf_log_error(CF_LOG_WARNING, err);
         cf_err_free(err);

@@ -12,7 +12,7 @@
 
 cf_err *cf_output_json(json_t *document) {
     if (!document) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the JSON output");
-    int failed = json_dumpf(document, stdout, JSON_COMPACT);
+    int failed = json_dumpf(document, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     json_decref(document);
     if (failed || putchar('\n') == EOF) return cf_fail_errno(CF_ERR_IO, errno, "cannot write to standard output");
     return cf_output_finish();

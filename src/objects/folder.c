@@ -96,11 +96,11 @@ static cf_err *folder_open(cf_objects *base, const char *key, cf_object_reader *
     if (err && cf_err_code(err) == CF_ERR_NOT_FOUND)
         return cf_wrap(err, CF_ERR_OBJECT_MISSING, "object %s is not in the store", key);
     CF_TRY(err);
-    uint64_t size = 0;
-    CF_TRY(cf_file_size(fd, key, &size));
+    struct stat now;
+    if (fstat(fd, &now) < 0) return cf_os_fail(errno, "examine", key);
     folder_reader *reader = calloc(1, sizeof *reader);
     if (!reader) return cf_fail(CF_ERR_OUT_OF_MEMORY, "an object reader");
-    reader->base = (cf_object_reader){size, reader_read, reader_free};
+    reader->base = (cf_object_reader){(uint64_t)now.st_size, (int64_t)now.st_mtime, reader_read, reader_free};
     reader->fd = fd;
     fd = -1;
     snprintf(reader->key, sizeof reader->key, "%s", key);

@@ -82,6 +82,10 @@ uint64_t cf_object_reader_size(const cf_object_reader *reader) {
     return reader->size;
 }
 
+int64_t cf_object_reader_stored(const cf_object_reader *reader) {
+    return reader->stored;
+}
+
 cf_err *cf_object_reader_read(cf_object_reader *reader, uint64_t offset, void *out, size_t size, size_t *got) {
     if (offset >= reader->size) {
         *got = 0;

@@ -49,6 +49,8 @@ cf_err *cf_objects_get_all(cf_objects *store, const char *key, size_t max, cf_bu
 cf_err *cf_objects_open(cf_objects *store, const char *key, cf_object_reader **reader)
     __attribute__((warn_unused_result));
 uint64_t cf_object_reader_size(const cf_object_reader *reader);
+/* When it was stored, in seconds since 1970 as the store knows it; 0 when it does not.                  */
+int64_t cf_object_reader_stored(const cf_object_reader *reader);
 cf_err *cf_object_reader_read(cf_object_reader *reader, uint64_t offset, void *out, size_t size, size_t *got)
     __attribute__((warn_unused_result));
 void cf_object_reader_free(cf_object_reader *reader);
@@ -95,6 +97,7 @@ struct cf_object_writer {
 };
 struct cf_object_reader {
     uint64_t size;
+    int64_t stored;
     cf_err *(*read)(cf_object_reader *reader, uint64_t offset, void *out, size_t size, size_t *got);
     void (*free)(cf_object_reader *reader);
 };

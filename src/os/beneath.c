@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -202,6 +203,11 @@ cf_err *cf_beneath_parent(const cf_beneath *root, cf_span path, bool make, int *
     return make ? cf_beneath_folder(root, folder, fd) : cf_beneath_openat(root, folder, O_RDONLY | O_DIRECTORY, fd);
 }
 
+/* For cf_file_remove_leftovers of another process; where there are no such locks, it removes nothing. */
+static void lock_as_live(int fd) {
+    (void)flock(fd, LOCK_EX | LOCK_NB); /* nobody else can have it: the file is new */
+}
+
 cf_err *cf_partial_open(int folder, cf_partial *part) {
     *part = (cf_partial){.folder = folder, .fd = cf_sys_create_unnamed(folder, O_RDWR, 0600)};
     if (part->fd >= 0) return NULL;
@@ -210,7 +216,10 @@ cf_err *cf_partial_open(int folder, cf_partial *part) {
     for (int attempt = 0; attempt < 16; attempt++) {
         cf_file_temporary_name(part->temporary);
         part->fd = cf_sys_create(folder, part->temporary, O_RDWR | O_EXCL | O_NOFOLLOW, 0600);
-        if (part->fd >= 0) return NULL;
+        if (part->fd >= 0) {
+            lock_as_live(part->fd);
+            return NULL;
+        }
         if (errno != EEXIST) break;
     }
     int err_no = errno;
@@ -224,6 +233,7 @@ static int name_part(cf_partial *part, const char *name) {
 }
 
 static int replace_with(cf_partial *part, const char *name) {
+    if (!part->temporary[0]) lock_as_live(part->fd);
     for (int attempt = 0; !part->temporary[0]; attempt++) {
         char temporary[CF_FILE_TEMPORARY_SIZE];
         cf_file_temporary_name(temporary);

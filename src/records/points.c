@@ -12,10 +12,14 @@ cf_err *cf_records_add_point(cf_records *records, const cf_point_row *row) {
                      (int64_t)row->size, row->received, row->delta ? &row->base : NULL, (int64_t)row->chain,
                      cf_span_of(row->summary, row->summary_size)));
     if (until)
-        CF_TRY(cf_db_run(records->db, NULL, "UPDATE points SET retain_until=? WHERE id=?", "ip", *until, &row->id));
+        CF_TRY(cf_records_retain_point(records, &row->id, *until));
     return cf_db_run(records->db, NULL,
                      "UPDATE servers SET newest=?,newest_counter=?,last_point=? WHERE id=? AND newest_counter<?", "piihi",
                      &row->id, (int64_t)row->counter, row->received, &row->server, (int64_t)row->counter);
+}
+
+cf_err *cf_records_retain_point(cf_records *records, const cf_id32 *id, int64_t until) {
+    return cf_db_run(records->db, NULL, "UPDATE points SET retain_until=? WHERE id=?", "ip", until, id);
 }
 
 #define POINT_COLUMNS "id,counter,previous,session,size,received,retain_until,base,chain,summary"

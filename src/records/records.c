@@ -68,3 +68,7 @@ cf_err *cf_records_get_journal_next(cf_records *records, uint64_t *sequence) {
 cf_err *cf_records_set_journal_next(cf_records *records, uint64_t sequence) {
     return cf_db_run(records->db, NULL, "UPDATE journal_seq SET next=?", "i", (int64_t)sequence);
 }
+
+cf_err *cf_records_settle(cf_records *records) {
+    return cf_db_script(records->db, "PRAGMA wal_checkpoint(TRUNCATE)");
+}

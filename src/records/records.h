@@ -28,6 +28,8 @@ CF_DEFINE_AUTO(cf_records, cf_records_close)
 cf_err *cf_records_begin(cf_records *records) __attribute__((warn_unused_result));
 /* cf_records_finish: commit when err is NULL, else roll back; returns err or what the commit said.       */
 cf_err *cf_records_finish(cf_records *records, cf_err *err) __attribute__((warn_unused_result));
+/* cf_records_settle: everything into the one file, so that it can be renamed.                            */
+cf_err *cf_records_settle(cf_records *records) __attribute__((warn_unused_result));
 /* cf_records_version: of the schema. */
 cf_err *cf_records_version(cf_records *records, int *version) __attribute__((warn_unused_result));
 
@@ -150,6 +152,8 @@ cf_err *cf_records_find_block_after(cf_records *records, const cf_id16 *server, 
 cf_err *cf_records_find_block_of(cf_records *records, const cf_id16 *server, const cf_id16 *session, uint64_t number,
                                  bool *found, cf_block_row *row) __attribute__((warn_unused_result));
 
+cf_err *cf_records_drop_block(cf_records *records, const cf_block_row *row) __attribute__((warn_unused_result));
+
 /* Read leases. */
 typedef struct cf_lease_row {
     cf_id16 server, id;
@@ -212,6 +216,8 @@ cf_err *cf_records_find_point(cf_records *records, const cf_id16 *server, const 
                               cf_point_row *row) __attribute__((warn_unused_result));
 cf_err *cf_records_list_points(cf_records *records, const cf_id16 *server, cf_point_row **rows, size_t *count)
     __attribute__((warn_unused_result));
+
+cf_err *cf_records_retain_point(cf_records *records, const cf_id32 *id, int64_t until) __attribute__((warn_unused_result));
 
 /* Key slots (276 bytes) and key records (132 bytes). cf_records_get_*: appended to out. */
 cf_err *cf_records_add_slot(cf_records *records, const cf_id16 *server, uint32_t number, cf_span slot)

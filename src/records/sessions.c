@@ -94,6 +94,11 @@ cf_err *cf_records_find_block_of(cf_records *records, const cf_id16 *server, con
     return one_block(&rows, found, server, session, row);
 }
 
+cf_err *cf_records_drop_block(cf_records *records, const cf_block_row *row) {
+    return cf_db_run(records->db, NULL, "DELETE FROM number_blocks WHERE server=? AND first=?", "hi", &row->server,
+                     (int64_t)row->first);
+}
+
 cf_err *cf_records_put_lease(cf_records *records, const cf_lease_row *row, cf_span points) {
     return cf_db_run(records->db, NULL, "INSERT OR REPLACE INTO read_leases(server,id,kind,points,expires) VALUES(?,?,?,?,?)",
                      "hhsbi", &row->server, &row->id, row->kind, points, row->expires);

@@ -27,7 +27,8 @@ json_t *cf_point_value(const cf_point_row *row) {
     return json_pack("{so,so,so,so,so,so,s[],so,ss,so}", "id", cf_value_hex(row->id.bytes, 32), "counter",
                      cf_value_number(row->counter), "previous", cf_value_hex(row->previous.bytes, 32), "received",
                      cf_value_time(row->received), "size", cf_value_number(row->size), "retain_until", until, "tags",
-                     "expires", json_null(), "status", "present", "summary",
+                     "expires", json_null(), "status",
+                     whole && summary.with_warnings ? "completed_with_warnings" : "completed", "summary",
                      whole ? cf_summary_value(&summary) : json_null());
 }
 

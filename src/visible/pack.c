@@ -56,6 +56,8 @@ static cf_err *sum_of(cf_span header, cf_span table_and_trailer, uint8_t sum[16]
 
 void cf_pack_tail_encode(const uint8_t header[CF_PACK_HEADER_SIZE], uint64_t table_offset, const cf_extent *extents,
                          size_t count, cf_buf *out) {
+    uint8_t copy[CF_PACK_HEADER_SIZE]; /* header may stand in out, which moves when it grows */
+    memcpy(copy, header, sizeof copy);
     size_t start = out->size;
     if (count < EXTENTS_MIN || count > EXTENTS_MAX) {
         out->failed = out->too_large = true; /* cf_buf_check reports it */
@@ -74,7 +76,7 @@ void cf_pack_tail_encode(const uint8_t header[CF_PACK_HEADER_SIZE], uint64_t tab
     if (out->failed) return;
     uint8_t sum[16];
     CF_AUTO(cf_err) err =
-        sum_of(cf_span_of(header, CF_PACK_HEADER_SIZE), cf_span_of(out->data + start, out->size - start), sum);
+        sum_of(cf_span_of(copy, sizeof copy), cf_span_of(out->data + start, out->size - start), sum);
     if (err) out->failed = true;
     cf_buf_put(out, sum, 16);
     cf_buf_put(out, END_MAGIC, 8);

@@ -29,6 +29,7 @@ void cf_pack_header_encode(const cf_pack_header *header, uint8_t out[CF_PACK_HEA
 /* Fails: FORMAT, FORMAT_VERSION.                                                                        */
 cf_err *cf_pack_header_decode(cf_span bytes, cf_pack_header *header);
 /* cf_pack_tail_encode: extent table and trailer, appended to out.
+ *   header        may stand in out.
  *   table_offset  where the table will stand in the object. extents ascend by segment, directory last.
  *   A count outside 2 .. 65,535, or no memory, makes out fail (cf_buf_check).                            */
 void cf_pack_tail_encode(const uint8_t header[CF_PACK_HEADER_SIZE], uint64_t table_offset, const cf_extent *extents,

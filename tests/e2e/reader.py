@@ -142,9 +142,9 @@ def read_totals(c):
 
 def read_xattrs(c):
     out = []
-    for _ in range(c.varint(4096)):
+    for _ in range(c.varint(4096, 1)):
         name, value = c.bytes(255, 1), c.bytes(65536)
-        need(not out or out[-1][0] < name, f'{c.what}: xattr names do not ascend')
+        need(b'\0' not in name and (not out or out[-1][0] < name), f'{c.what}: xattr names do not ascend')
         out.append((name, value))
     return out
 
@@ -159,6 +159,8 @@ def read_entry(c, owners, groups):                                              
     type_ = c.uint(1)
     need(FILE <= type_ <= SOCKET, f'{c.what}: type {type_}')
     flags = c.varint(511)
+    need(not (flags & XATTRS and flags & XATTR_CHUNKS or flags & NOT_READ and flags & SPARSE or flags & (SPARSE | CHANGED) and type_ != FILE
+              or flags & IMPLIED and type_ != DIRECTORY or flags & LINKED and type_ == DIRECTORY), f'{c.what}: flags {flags} of {name!r}')
     mode = c.varint(0o7777)
     owner, group = c.varint(), c.varint()
     need(owner < len(owners) and group < len(groups), f'{c.what}: owner outside its table')
@@ -167,15 +169,16 @@ def read_entry(c, owners, groups):                                              
     xattr_content = read_content(c) if flags & XATTR_CHUNKS else None
     inode_flags = c.varint((1 << 32) - 1) if flags & INODE_FLAGS else 0
     project = c.varint((1 << 32) - 1) if flags & PROJECT else 0
-    link = (c.uint(8), c.varint()) if flags & LINKED else None
+    link = (c.uint(8), c.varint(least=1)) if flags & LINKED else None
+    need(not link or link[0], f'{c.what}: link group 0')
     size, extents, content, node, totals, target, device, error = 0, None, None, None, None, None, None, None
     if flags & NOT_READ:
         error = c.varint()
     elif type_ == FILE:
-        size = c.varint()
+        size = c.varint((1 << 63) - 1)
         if flags & SPARSE:
             extents, end = [], 0
-            for _ in range(c.varint()):
+            for _ in range(c.varint(4096)):
                 start = end + c.varint()
                 end = start + c.varint(least=1)
                 need(end <= size, f'{c.what}: extent beyond the size of {name!r}')
@@ -185,6 +188,7 @@ def read_entry(c, owners, groups):                                              
         node, totals = read_ref(c), read_totals(c)
     elif type_ == SYMLINK:
         target = c.bytes(4095, 1)
+        need(b'\0' not in target, f'{c.what}: target of {name!r}')
     elif type_ in (CHARDEV, BLOCKDEV):
         device = (c.varint((1 << 32) - 1), c.varint((1 << 32) - 1))
     return Entry(name, type_, flags, mode, *owners[owner], *groups[group], sec, nsec, xattrs, xattr_content, inode_flags,
@@ -395,7 +399,7 @@ class Store:
         need(kind == 1, f'node: kind {kind}')
         own = c.uint(1)
         need(1 <= own <= 6 and level in (None, own), 'node: level')
-        parts = [Part(c.bytes(255, 1), read_ref(c), read_totals(c)) for _ in range(c.varint())]
+        parts = [Part(c.bytes(255, 1), read_ref(c), read_totals(c)) for _ in range(c.varint(least=1))]
         c.end()
         last = b''
         for part in parts:
@@ -434,7 +438,7 @@ class Store:
         server, session, number, previous = c.take(16), c.take(16), c.uint(8), c.take(32)
         sizes = [c.uint(4) for _ in range(5)]
         need(c.uint(4) == 0 and server == self.server and number == counter, f'{what}: header')
-        need(sizes[0] == 132 and sizes[3] <= 64 << 20 and sizes[4] <= 1 << 20, f'{what}: sizes')
+        need(sizes[0] == 132 and sizes[1] <= 65536 and sizes[2] <= 32 << 20 and sizes[3] <= 64 << 20 and sizes[4] <= 1 << 20, f'{what}: sizes')
         tag = c.take(32)
         record, summary, pack_list, live, sealed = (c.take(n) for n in sizes)
         c.take(16)
@@ -445,7 +449,7 @@ class Store:
         key = self.open_record(record, session)
         keys = hkdf(key, b'coffer root', 64)
         need(keys[32:] == tag, f'{what}: commitment tag')
-        root = Cursor(unseal(keys[:32], bytes(12), sealed, raw[:80] + b'root', what), f'root of {what}')
+        root = Cursor(unseal(keys[:32], sealed[:12], sealed[12:], raw[:80] + b'root', what), f'root of {what}')
         point = self.read_root(root)
         need(point['frame'] == (server, session, number, previous), f'{what}: relabelled')
         for part, label in ((summary, 'summary'), (pack_list, 'pack_list'), (live, 'map')):
@@ -463,8 +467,8 @@ class Store:
                  'time': (c.zigzag(), c.varint(999999999)), 'summary': c.take(32)}
         point.update(pack_list=c.take(32), map=c.take(32), node=read_ref(c), totals=read_totals(c), host=c.bytes(255),
                      version=c.bytes(64))
-        point['sources'] = [c.bytes(1 << 20, 1) for _ in range(c.varint(65536))]
-        point['exclusions'] = [c.bytes(1 << 20) for _ in range(c.varint(65536))]
+        point['sources'] = [c.bytes(4095, 1) for _ in range(c.varint(65536))]
+        point['exclusions'] = [c.bytes(4095, 1) for _ in range(c.varint(65536))]
         c.end()
         blob = bytes([2, point['selection']]) + b''.join(leb(len(s)) + s for s in sorted(point['sources'])) \
             + b''.join(leb(len(s)) + s for s in point['exclusions'])
@@ -486,7 +490,7 @@ class Store:
 
     def read_pack_list(self, raw):
         c, last, out = Cursor(raw, 'pack list'), 0, []
-        for _ in range(c.varint()):
+        for _ in range(c.varint(1048576)):
             last = c.varint((1 << 48) - 1, last + 1)
             session = c.take(16)
             need(self.pack_names.get(last, (None,))[0] == session, f'pack list: pack {last} of session {session.hex()} is missing')
@@ -516,16 +520,15 @@ class Store:
             number += c.varint((1 << 48) - 1 - number, 1)
             code = c.uint(1)
             if code == 0:
-                need(flags & 1, 'liveness map: none outside a delta')
-                out.pop(number, None)
+                need(flags & 1 and out.pop(number, None) is not None, 'liveness map: none without a base')
                 continue
             live = set()
             if code == 1:
                 live = range(c.varint(65534, 1))
             elif code == 2:
                 end = 0
-                for _ in range(c.varint(65534, 1)):
-                    start = end + c.varint(65534)
+                for i in range(c.varint(65534, 1)):
+                    start = end + c.varint(65534, least=1 if i else 0)
                     end = start + c.varint(65534, 1)
                     need(end <= 65534, 'liveness map: range')
                     live.update(range(start, end))
@@ -537,7 +540,8 @@ class Store:
             else:
                 raise Damaged(f'liveness map: code {code}')
             if flags & 4:
-                c.take((2 * len(live) + 7) // 8)
+                classes = int.from_bytes(c.take((2 * len(live) + 7) // 8), 'little')
+                need(classes >> 2 * len(live) == 0, 'liveness map: unused bits')
             out[number] = live
         c.end()
         return out

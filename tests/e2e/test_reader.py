@@ -1,5 +1,8 @@
 """The independent reader, written from docs/format.md, restores what the product stored."""
+import hashlib
+import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -16,6 +19,73 @@ def reader(vault, server, *words):
 def ok(done):
     assert done.returncode == 0, done.stderr.decode()
     return done
+
+
+GOLDEN = os.path.join(harness.TOP, 'tests', 'golden')
+
+
+@pytest.fixture
+def golden(stage):
+    """The kept vault with what stands in it; read(...) runs the reader on a copy of it."""
+    with open(os.path.join(GOLDEN, 'vectors.json')) as f:
+        vectors = json.load(f)
+    passphrase, copy = stage.path('passphrase'), stage.path('golden')
+    shutil.copytree(os.path.join(GOLDEN, 'vault'), copy)
+    with open(passphrase, 'w') as f:
+        f.write(vectors['passphrase'] + '\n')
+
+    def read(*words):
+        return subprocess.run(['/usr/bin/python3', harness.READER, copy, vectors['server'], '--passphrase-file', passphrase, *words],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=60)
+    return vectors, os.path.join(copy, 'servers', vectors['server']), read
+
+
+def expected(file):
+    if 'text' in file:
+        return file['text'].encode()
+    if 'bytes' in file:
+        return bytes.fromhex(file['bytes'])
+    if 'repeat' in file:
+        size = file['repeat_bytes']
+        return (file['repeat'].encode() * size)[:size] + bytes.fromhex(file.get('then', ''))
+    return None
+
+
+def test_golden_vault(stage, golden):
+    vectors, _, read = golden
+    for number, point in enumerate(vectors['points']):
+        to = stage.path(f'restored{number}')
+        ok(read('--point', point, '--check', '--extract', '/', '--to', to))
+        for path, file in vectors['files'].items():
+            there = harness.restored(to, path)
+            if 'target' in file:
+                assert os.readlink(there) == file['target']
+                continue
+            content = expected(file)
+            assert os.path.getsize(there) == (file['size'] if content is None else len(content)), path
+            if content is not None:
+                with open(there, 'rb') as f:
+                    assert f.read() == content, path
+        assert os.path.samefile(harness.restored(to, '/srv/data/noise'), harness.restored(to, '/srv/data/noise again'))
+
+
+@pytest.mark.parametrize('bad', [n for n in sorted(os.listdir(os.path.join(GOLDEN, 'bad'))) if n.split('-')[0] in ('slot', 'record', 'pack', 'point')])
+def test_golden_damage_is_refused(golden, bad):
+    """Each of the kept bad objects in the place of the good one."""
+    vectors, folder, read = golden
+    kind, point = bad.split('-')[0], vectors['points'][0]
+    with open(os.path.join(GOLDEN, 'bad', bad), 'rb') as f:
+        content = f.read()
+    where = os.path.join(folder, kind + 's')
+    old = sorted(os.listdir(where))[0]
+    os.unlink(os.path.join(where, old))
+    if kind == 'point':                                                      # its name is its own hash
+        point = hashlib.sha256(content).hexdigest()
+        old = f'{1:016x}-{point}'
+    with open(os.path.join(where, old), 'wb') as f:
+        f.write(content)
+    done = read('--point', point, '--check')
+    assert done.returncode == (4 if bad == 'slot-commitment' else 3), done
 
 
 @pytest.fixture
