@@ -42,7 +42,8 @@ void cf_gear_free(cf_gear *gear) {
 }
 
 /* The position after the first byte from at on where the mask is met; 0 and the hash so far when there is none. */
-static inline size_t find(const uint64_t *table, const uint8_t *data, size_t at, size_t end, uint64_t mask, uint64_t *hash) {
+static inline size_t find(const uint64_t *table, const uint8_t *data, size_t at, size_t end, uint64_t mask,
+                          uint64_t *hash) {
     uint64_t h = *hash;
     for (; end - at >= 4; at += 4) { /* four at a time: the loop's own work would show otherwise */
         h = (h << 1) + table[data[at]];

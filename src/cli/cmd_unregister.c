@@ -8,6 +8,8 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 
+enum { TELLING_MS = 3000 }; /* a vault that is away for good must not keep anybody waiting */
+
 struct unregister_options {
     bool yes;
 };
@@ -34,7 +36,7 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     if (cf_err_code(err) == CF_ERR_NOT_REGISTERED) return err;
     cf_err_free(err); /* a damaged registration can be forgotten as well */
     if (!opt->yes && identity) CF_TRY(confirm(cli, identity));
-    cf_network network = cf_agent_network(&agent, cli, NULL, CF_RETRY_PERSON_MS);
+    cf_network network = cf_agent_network(&agent, cli, NULL, TELLING_MS);
     bool told = false;
     CF_TRY(cf_unregister_server(agent.state, &network, &told));
     cli->warnings = !told;

@@ -8,6 +8,11 @@ extern const cf_command cf_cmd_explain; /* in both programs */
 
 /* coffer */
 extern const cf_command cf_cmd_backup;
+extern const cf_command cf_cmd_points;
+extern const cf_command cf_cmd_ls;
+extern const cf_command cf_cmd_cat;
+extern const cf_command cf_cmd_restore;
+extern const cf_command cf_cmd_verify;
 extern const cf_command cf_cmd_register;
 extern const cf_command cf_cmd_status;
 extern const cf_command cf_cmd_jobs;

@@ -30,8 +30,8 @@ cf_err *cf_mac_new(const cf_secret *key, cf_mac **mac) {
     made->work = EVP_MD_CTX_new();
     uint8_t padded[BLOCK] = {0};
     memcpy(padded, cf_secret_bytes(key), cf_secret_size(key));
-    bool done = made->md && made->inner && made->outer && made->work &&
-                prepare(made->inner, made->md, padded, 0x36) && prepare(made->outer, made->md, padded, 0x5c);
+    bool done = made->md && made->inner && made->outer && made->work && prepare(made->inner, made->md, padded, 0x36) &&
+                prepare(made->outer, made->md, padded, 0x5c);
     cf_wipe(padded, sizeof padded);
     if (!done) return cf_fail(CF_ERR_CRYPTO, "HMAC-SHA-256 did not take a key");
     *mac = cf_take(made);

@@ -69,7 +69,8 @@ cf_err *cf_sealer_seal(cf_sealer *sealer, const uint8_t nonce[12], cf_span addit
 cf_err *cf_sealer_open(cf_sealer *sealer, const uint8_t nonce[12], cf_span additional, cf_span sealed, uint8_t *out) {
     CF_TRY(check_use(sealer, additional, sealed));
     if (sealed.size < CF_TAG_SIZE)
-        return cf_fail_reason(CF_ERR_SEAL_BROKEN, "truncated", "%zu sealed bytes are shorter than their tag", sealed.size);
+        return cf_fail_reason(CF_ERR_SEAL_BROKEN, "truncated", "%zu sealed bytes are shorter than their tag",
+                              sealed.size);
     cf_span text = cf_span_of(sealed.data, sealed.size - CF_TAG_SIZE);
     uint8_t tag[CF_TAG_SIZE]; /* copied: out may overlap */
     memcpy(tag, sealed.data + text.size, CF_TAG_SIZE);

@@ -44,10 +44,10 @@ cf_err *cf_dir_make_durable(int dirfd, const char *path, mode_t mode) __attribut
 cf_err *cf_dir_open_path(int dirfd, cf_span path, int *fd) __attribute__((warn_unused_result));
 /* cf_dir_empty: does the open folder fd have no entries? Moves fd's place.                            */
 cf_err *cf_dir_empty(int fd, const char *name, bool *empty) __attribute__((warn_unused_result));
-/* cf_dir_remove_tree: remove name in dirfd (a single name) with all that is below it. Follows no symbolic
- * link and never enters another file system: a mount below is an error (900101, reason "mounted") and
- * stays, as does then what holds it. A name that does not exist is fine. Uses a bounded number of
+/* cf_dir_remove_tree: remove what path names, with all that is below it. Follows no symbolic link (but on
+ * the way to the last part, as the caller gave it) and never enters another file system: a mount below is an error (900101, reason "mounted") and
+ * stays, as does then what holds it. A path that does not exist is fine. Uses a bounded number of
  * descriptors whatever the depth.                                                                     */
-cf_err *cf_dir_remove_tree(int dirfd, const char *name) __attribute__((warn_unused_result));
+cf_err *cf_dir_remove_tree(int dirfd, const char *path) __attribute__((warn_unused_result));
 
 #endif

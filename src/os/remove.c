@@ -10,6 +10,8 @@
 #include "os/fail.h"
 #include "os/file.h"
 #include "os/hooks.h"
+#include "os/mounts.h"
+#include "os/path.h"
 #include "os/stat.h"
 
 /* One folder on the way down. Only the deepest one is open: the way back up is "..", and checked. */
@@ -44,7 +46,7 @@ static cf_err *enter(remover *self, const char *name) {
     CF_AUTO_FD int fd = -1;
     cf_stat stat;
     CF_TRY(cf_os_open_folder(self->fd, name, &fd, &stat));
-    if (stat.device != self->device || stat.mount_id != self->mount_id) {
+    if (stat.mount_root || stat.device != self->device || stat.mount_id != self->mount_id) {
         cf_err *err = cf_os_fail(EXDEV, "remove", name);
         cf_err_set_reason(err, "mounted");
         return err;
@@ -110,29 +112,44 @@ static cf_err *remove_levels(remover *self, int top_fd) {
     return NULL;
 }
 
-cf_err *cf_dir_remove_tree(int dirfd, const char *name) {
-    if (cf_sys_unlink(dirfd, name) == 0 || errno == ENOENT) return NULL;
-    if (errno != EISDIR && errno != EPERM) return cf_os_fail(errno, "remove", name);
-    if (cf_sys_rmdir(dirfd, name) == 0) return NULL;
-    if (errno != ENOTEMPTY && errno != EEXIST) return cf_os_fail(errno, "remove", name);
+/* What is below the folder name in parent, then the folder itself. */
+static cf_err *remove_folder(int parent, const char *name) {
     remover self = {.fd = -1};
-    cf_stat folder, stat;
-    CF_TRY(cf_os_stat(dirfd == AT_FDCWD ? AT_FDCWD : dirfd, dirfd == AT_FDCWD ? "." : "", &folder));
-    CF_TRY(cf_os_open_folder(dirfd, name, &self.fd, &stat));
+    cf_stat above, stat;
+    CF_TRY(cf_os_stat(parent, "", &above));
+    CF_TRY(cf_os_open_folder(parent, name, &self.fd, &stat));
     self.device = stat.device;
     self.mount_id = stat.mount_id;
     cf_err *err = cf_dir_new(&self.dir);
-    if (!err && (stat.device != folder.device || stat.mount_id != folder.mount_id)) {
+    if (!err && cf_mount_crossed(&above, &stat)) {
         err = cf_os_fail(EXDEV, "remove", name);
         cf_err_set_reason(err, "mounted");
     }
     if (!err) err = push(&self, name, &stat);
-    if (!err) err = remove_levels(&self, dirfd);
+    if (!err) err = remove_levels(&self, parent);
     while (self.count > 0) free(self.levels[--self.count].name);
     free(self.levels);
     cf_dir_free(self.dir);
     close(self.fd);
     return err;
+}
+
+static cf_err *remove_any(int parent, const char *name) {
+    if (cf_sys_unlink(parent, name) == 0 || errno == ENOENT) return NULL;
+    if (errno != EISDIR && errno != EPERM) return cf_os_fail(errno, "remove", name);
+    if (cf_sys_rmdir(parent, name) == 0) return NULL;
+    if (errno != ENOTEMPTY && errno != EEXIST && errno != EBUSY) return cf_os_fail(errno, "remove", name);
+    return remove_folder(parent, name);
+}
+
+cf_err *cf_dir_remove_tree(int dirfd, const char *path) {
+    cf_os_parent parent;
+    CF_AUTO(cf_err) err = cf_os_parent_open(dirfd, path, &parent);
+    if (cf_err_code(err) == CF_ERR_NOT_FOUND) return NULL;
+    if (err) return cf_take(err);
+    err = remove_any(parent.fd, parent.leaf);
+    cf_os_parent_close(&parent);
+    return cf_take(err);
 }
 
 /* Removes one temporary file unless a writer holds its lock. */

@@ -266,16 +266,20 @@ cf_err *cf_reader_point_find(const cf_point_row *rows, size_t count, const char 
     return find_prefix(rows, count, name, index);
 }
 
+cf_err *cf_reader_point_listed(cf_reader *reader, const cf_point_row *row, cf_point **out) {
+    CF_AUTO(cf_point) point = NULL;
+    CF_TRY(cf_reader_point_open(reader, &row->id, &point));
+    if (point->frame.counter != row->counter || !cf_id32_equal(&point->frame.previous, &row->previous))
+        return chain_broken("relabelled", row, "says another number or predecessor itself");
+    CF_TRY(cf_reader_point_map(reader, point));
+    *out = cf_take(point);
+    return NULL;
+}
+
 cf_err *cf_reader_point_named(cf_reader *reader, const char *name, cf_point **out) {
     CF_AUTO_FREE cf_point_row *rows = NULL;
     size_t count, index = 0;
     CF_TRY(cf_reader_points(reader, &rows, &count));
     CF_TRY(cf_reader_point_find(rows, count, name, &index));
-    CF_AUTO(cf_point) point = NULL;
-    CF_TRY(cf_reader_point_open(reader, &rows[index].id, &point));
-    if (point->frame.counter != rows[index].counter || !cf_id32_equal(&point->frame.previous, &rows[index].previous))
-        return chain_broken("relabelled", &rows[index], "says another number or predecessor itself");
-    CF_TRY(cf_reader_point_map(reader, point));
-    *out = cf_take(point);
-    return NULL;
+    return cf_reader_point_listed(reader, &rows[index], out);
 }

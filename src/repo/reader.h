@@ -70,6 +70,9 @@ cf_err *cf_reader_point_map(cf_reader *reader, cf_point *point);
  * the beginning of it, local time unless it has a zone): the newest not after its end. rows as listed.
  * Fails: POINT_NOT_FOUND; POINT_AMBIGUOUS (the message lists them).                                      */
 cf_err *cf_reader_point_find(const cf_point_row *rows, size_t count, const char *name, size_t *index);
+/* cf_reader_point_listed: open and map a listed point; it must say of itself what the list says. Fails also:
+ * POINT_CHAIN (reason "relabelled").                                                                    */
+cf_err *cf_reader_point_listed(cf_reader *reader, const cf_point_row *row, cf_point **point);
 /* cf_reader_point_named: list, find, open and map in one.                                               */
 cf_err *cf_reader_point_named(cf_reader *reader, const char *name, cf_point **point);
 

@@ -20,7 +20,7 @@ static int cut(const char *name, size_t room) {
     return (int)(size ? size : room);
 }
 
-void cf_run_copy_name(const cf_run *run, unsigned number, const char *name, cf_name *out) {
+void cf_restorer_copy_name(const cf_restorer *run, unsigned number, const char *name, cf_name *out) {
     char prefix[80];
     if (number <= 1) snprintf(prefix, sizeof prefix, "%s Copy of ", run->copy_prefix);
     else snprintf(prefix, sizeof prefix, "%s Copy (%u) of ", run->copy_prefix, number);
@@ -119,7 +119,7 @@ static cf_err *same_content(cf_lane_state *state, int fd, const char *name, cons
     for (uint64_t offset = 0; *same;) {
         cf_ref ref;
         bool more;
-        if (cf_run_stopped(state->run)) {
+        if (cf_restorer_stopped(state->run)) {
             *same = false;
             return NULL;
         }
@@ -152,8 +152,8 @@ static cf_err *look(cf_lane_state *state, const cf_item *item, const char *name,
     return same_content(state, fd, name, entry, item->size, same);
 }
 
-cf_err *cf_run_resolve(cf_lane_state *state, cf_item *item, bool *same, bool *skip, cf_restore_action *action) {
-    cf_run *run = state->run;
+cf_err *cf_restorer_resolve(cf_lane_state *state, cf_item *item, bool *same, bool *skip, cf_restore_action *action) {
+    cf_restorer *run = state->run;
     cf_entry entry;
     CF_TRY(cf_entry_decode(cf_buf_span(&item->entry), state->xattrs, &entry));
     char original[CF_NAME_SIZE];
@@ -176,7 +176,7 @@ cf_err *cf_run_resolve(cf_lane_state *state, cf_item *item, bool *same, bool *sk
         return NULL;
     }
     for (unsigned number = 1; number < COPIES_MAX; number++) {
-        cf_run_copy_name(run, number, original, &item->name);
+        cf_restorer_copy_name(run, number, original, &item->name);
         CF_TRY(look(state, item, item->name.text, &entry, &exists, &folder, same));
         *action = *same ? CF_RESTORE_SAME : CF_RESTORE_COPY;
         if (*same || !exists) return NULL;

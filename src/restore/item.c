@@ -11,7 +11,7 @@
 #include "os/stat.h"
 #include "restore/run.h"
 
-cf_err *cf_item_new(cf_run *run, cf_target *target, const cf_entry *entry, bool content, cf_item **out) {
+cf_err *cf_item_new(cf_restorer *run, cf_target *target, const cf_entry *entry, bool content, cf_item **out) {
     cf_item *item = calloc(1, sizeof *item);
     if (!item) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a file");
     cf_buf_init(&item->entry, 2u * CF_NODE_MAX);
@@ -50,7 +50,7 @@ cf_err *cf_item_new(cf_run *run, cf_target *target, const cf_entry *entry, bool 
 }
 
 void cf_item_free(cf_item *item, cf_lane_state *state) {
-    cf_run *run = state->run;
+    cf_restorer *run = state->run;
     if (item->partly) cf_partial_wipe(&item->part);
     cf_target_end(item->target, state);
     cf_target_release(item->target);
@@ -59,7 +59,7 @@ void cf_item_free(cf_item *item, cf_lane_state *state) {
     free(item);
     pthread_mutex_lock(&run->lock);
     run->open_items--;
-    pthread_cond_broadcast(&run->room);
+    cf_restorer_wake(run);
     pthread_mutex_unlock(&run->lock);
 }
 
@@ -69,7 +69,7 @@ void cf_item_fail(cf_item *item, cf_err *err) {
         return;
     }
     if (cf_err_has(err, CF_F_DAMAGE)) atomic_store(&item->damaged, true);
-    cf_run_trouble(item->target->run, item->target, cf_buf_span(&item->source_name), err);
+    cf_restorer_trouble(item->target->run, item->target, cf_buf_span(&item->source_name), err);
 }
 
 static cf_err *begin_part(cf_item *item) {
@@ -109,22 +109,22 @@ static cf_err *complete(cf_item *item, cf_lane_state *state, cf_span path) {
     CF_TRY(cf_entry_decode(cf_buf_span(&item->entry), state->xattrs, &entry));
     if (!item->partly) CF_TRY(begin_part(item)); /* an empty file, or one hole */
     if (!flags_lock(&entry.meta)) {
-        CF_TRY(cf_run_meta(state, &entry, item->part.fd, "", item->part.fd, path));
+        CF_TRY(cf_restorer_meta(state, &entry, item->part.fd, "", item->part.fd, path));
         return place(item);
     }
     cf_entry now = entry;
     now.meta.inode_flags &= ~(uint32_t)(FS_IMMUTABLE_FL | FS_APPEND_FL);
-    CF_TRY(cf_run_meta(state, &now, item->part.fd, "", item->part.fd, path));
+    CF_TRY(cf_restorer_meta(state, &now, item->part.fd, "", item->part.fd, path));
     CF_TRY(place(item));
-    if (item->links) return cf_run_late(state->run, item->target, item->name.text, &entry);
-    return cf_run_meta(state, &entry, item->part.fd, "", item->part.fd, path);
+    if (item->links) return cf_restorer_late(state->run, item->target, item->name.text, &entry);
+    return cf_restorer_meta(state, &entry, item->part.fd, "", item->part.fd, path);
 }
 
 static void finish(cf_item *item, cf_lane_state *state) {
-    cf_run *run = state->run;
+    cf_restorer *run = state->run;
     CF_AUTO_BUF cf_buf path;
     cf_buf_init(&path, 16u << 20);
-    cf_run_path(item->target, cf_buf_span(&item->source_name), &path);
+    cf_restorer_path(item->target, cf_buf_span(&item->source_name), &path);
     bool stopped = atomic_load(&run->stop);
     if (!atomic_load(&item->failed) && !stopped) {
         cf_err *err = complete(item, state, cf_buf_span(&path));
@@ -132,8 +132,8 @@ static void finish(cf_item *item, cf_lane_state *state) {
     }
     bool done = !atomic_load(&item->failed) && !stopped;
     if (done) {
-        cf_run_count(run, &run->result->files, 1);
-        cf_run_count(run, &run->result->bytes, item->size);
+        cf_restorer_count(run, &run->result->files, 1);
+        cf_restorer_count(run, &run->result->bytes, item->size);
         cf_progress_item(run->options->progress, cf_buf_span(&path));
     }
     cf_progress_add(run->options->progress, 1, 0);
@@ -154,32 +154,32 @@ static cf_err *mend(cf_item *item, cf_lane_state *state, cf_span path) {
     CF_TRY(cf_os_open_file(item->target->fd, item->name.text, &fd, &now));
     if (now.immutable) CF_TRY(cf_meta_clear_flags(fd, item->name.text, NULL));
     if (item->links && flags_lock(&entry.meta)) {
-        CF_TRY(cf_run_late(state->run, item->target, item->name.text, &entry));
+        CF_TRY(cf_restorer_late(state->run, item->target, item->name.text, &entry));
         entry.meta.inode_flags &= ~(uint32_t)(FS_IMMUTABLE_FL | FS_APPEND_FL);
     }
-    return cf_run_meta(state, &entry, fd, "", fd, path);
+    return cf_restorer_meta(state, &entry, fd, "", fd, path);
 }
 
 void cf_item_same(cf_item *item, cf_lane_state *state) {
-    cf_run *run = state->run;
+    cf_restorer *run = state->run;
     CF_AUTO_BUF cf_buf path;
     cf_buf_init(&path, 16u << 20);
-    cf_run_path(item->target, cf_buf_span(&item->source_name), &path);
+    cf_restorer_path(item->target, cf_buf_span(&item->source_name), &path);
     if (!run->options->dry_run) {
         cf_err *err = mend(item, state, cf_buf_span(&path));
-        if (err) cf_run_trouble(run, item->target, cf_buf_span(&item->source_name), err);
+        if (err) cf_restorer_trouble(run, item->target, cf_buf_span(&item->source_name), err);
     }
-    cf_run_count(run, &run->result->files, 1);
-    cf_run_count(run, &run->result->bytes, item->size);
-    cf_run_count(run, &run->result->identical, 1);
+    cf_restorer_count(run, &run->result->files, 1);
+    cf_restorer_count(run, &run->result->bytes, item->size);
+    cf_restorer_count(run, &run->result->identical, 1);
     cf_progress_add(run->options->progress, 1, item->size);
     if (item->links) cf_links_made(run, item->links, item->target, item->name.text, state);
     cf_item_free(item, state);
 }
 
 void cf_item_skip(cf_item *item, cf_lane_state *state) {
-    cf_run *run = state->run;
-    cf_run_count(run, &run->result->skipped, 1);
+    cf_restorer *run = state->run;
+    cf_restorer_count(run, &run->result->skipped, 1);
     cf_progress_add(run->options->progress, 1, item->size);
     if (item->links) cf_links_failed(run, item->links, CF_LINKS_SKIPPED, state);
     cf_item_free(item, state);

@@ -5,7 +5,17 @@
 
 enum { STACK_BYTES = 512 << 10 };
 
-static cf_task *take(cf_run *run) {
+void cf_restorer_wait(cf_restorer *run) {
+    run->waiting = true;
+    pthread_cond_wait(&run->room, &run->lock);
+    run->waiting = false;
+}
+
+void cf_restorer_wake(cf_restorer *run) {
+    if (run->waiting) pthread_cond_signal(&run->room);
+}
+
+static cf_task *take(cf_restorer *run) {
     pthread_mutex_lock(&run->lock);
     while (!run->head && !run->closing) pthread_cond_wait(&run->work, &run->lock);
     cf_task *task = run->head;
@@ -17,11 +27,11 @@ static cf_task *take(cf_run *run) {
     return task;
 }
 
-static void task_done(cf_run *run, cf_task *task) {
+static void task_done(cf_restorer *run, cf_task *task) {
     pthread_mutex_lock(&run->lock);
     run->queued -= task->compare ? 1 : task->count;
     if (task->compare) run->comparing--;
-    pthread_cond_broadcast(&run->room);
+    cf_restorer_wake(run);
     pthread_mutex_unlock(&run->lock);
     free(task->pieces);
     free(task);
@@ -31,14 +41,14 @@ static void task_done(cf_run *run, cf_task *task) {
 static void *lane_main(void *argument) {
     cf_lane_state *state = argument;
     for (cf_task *task = take(state->run); task; task = take(state->run)) {
-        if (task->compare) cf_run_compare(state, task->compare);
-        else cf_run_write_pieces(state, task->pieces, task->count);
+        if (task->compare) cf_restorer_compare(state, task->compare);
+        else cf_restorer_write_pieces(state, task->pieces, task->count);
         task_done(state->run, task);
     }
     return NULL;
 }
 
-static cf_err *start_one(cf_run *run, const pthread_attr_t *attributes) {
+static cf_err *start_one(cf_restorer *run, const pthread_attr_t *attributes) {
     cf_lane_state *state = &run->lanes[run->lane_count];
     cf_err *err = cf_lane_state_init(state, run);
     if (!err && pthread_create(&state->thread, attributes, lane_main, state) != 0)
@@ -51,7 +61,7 @@ static cf_err *start_one(cf_run *run, const pthread_attr_t *attributes) {
     return NULL;
 }
 
-cf_err *cf_run_start(cf_run *run) {
+cf_err *cf_restorer_start(cf_restorer *run) {
     if (run->options->dry_run) return NULL;
     unsigned count = run->options->lanes ? run->options->lanes : CF_LANES;
     run->lanes = calloc(count, sizeof *run->lanes);
@@ -69,10 +79,10 @@ cf_err *cf_run_start(cf_run *run) {
     return err;
 }
 
-void cf_run_push(cf_run *run, cf_task *task, size_t weight) {
+void cf_restorer_push(cf_restorer *run, cf_task *task, size_t weight) {
     task->next = NULL;
     pthread_mutex_lock(&run->lock);
-    while (run->queued >= CF_QUEUE_PIECES && !atomic_load(&run->stop)) pthread_cond_wait(&run->room, &run->lock);
+    while (run->queued >= CF_QUEUE_PIECES && !atomic_load(&run->stop)) cf_restorer_wait(run);
     *run->tail = task;
     run->tail = &task->next;
     run->queued += weight;
@@ -81,13 +91,13 @@ void cf_run_push(cf_run *run, cf_task *task, size_t weight) {
     pthread_mutex_unlock(&run->lock);
 }
 
-void cf_run_drain(cf_run *run) {
+void cf_restorer_drain(cf_restorer *run) {
     pthread_mutex_lock(&run->lock);
-    while (run->queued > 0 && !run->different) pthread_cond_wait(&run->room, &run->lock);
+    while (run->queued > 0 && !run->different) cf_restorer_wait(run);
     pthread_mutex_unlock(&run->lock);
 }
 
-void cf_run_join(cf_run *run) {
+void cf_restorer_join(cf_restorer *run) {
     pthread_mutex_lock(&run->lock);
     run->closing = true;
     pthread_cond_broadcast(&run->work);

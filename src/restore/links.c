@@ -39,7 +39,7 @@ static void links_free(cf_links *links) {
     free(links);
 }
 
-void cf_links_wipe(cf_run *run) {
+void cf_links_wipe(cf_restorer *run) {
     for (size_t i = 0; i < run->links_size; i++)
         while (run->links[i]) {
             cf_links *next = run->links[i]->chain;
@@ -51,7 +51,7 @@ void cf_links_wipe(cf_run *run) {
     run->links_size = run->links_count = 0;
 }
 
-static cf_err *grow(cf_run *run) {
+static cf_err *grow(cf_restorer *run) {
     size_t size = run->links_size ? 2 * run->links_size : 1024;
     cf_links **table = calloc(size, sizeof *table);
     if (!table) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for hard links");
@@ -68,14 +68,14 @@ static cf_err *grow(cf_run *run) {
     return NULL;
 }
 
-static cf_links *find(cf_run *run, uint64_t group) {
+static cf_links *find(cf_restorer *run, uint64_t group) {
     if (!run->links_size) return NULL;
     cf_links *links = run->links[group % run->links_size];
     while (links && links->group != group) links = links->chain;
     return links;
 }
 
-static void forget(cf_run *run, cf_links *links) {
+static void forget(cf_restorer *run, cf_links *links) {
     cf_links **link = &run->links[links->group % run->links_size];
     while (*link != links) link = &(*link)->chain;
     *link = links->chain;
@@ -83,7 +83,7 @@ static void forget(cf_run *run, cf_links *links) {
     links_free(links);
 }
 
-static cf_err *add(cf_run *run, const cf_entry *entry, cf_links **out) {
+static cf_err *add(cf_restorer *run, const cf_entry *entry, cf_links **out) {
     if (run->links_count >= run->links_size) CF_TRY(grow(run));
     cf_links *links = calloc(1, sizeof *links);
     if (!links) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for hard links");
@@ -97,7 +97,7 @@ static cf_err *add(cf_run *run, const cf_entry *entry, cf_links **out) {
 }
 
 /* A name that is taken: by the same file already, or by something that gives way or does not. */
-static cf_err *make_room(cf_run *run, int from, const char *from_name, int to, cf_name *name, bool *same, bool *skip) {
+static cf_err *make_room(cf_restorer *run, int from, const char *from_name, int to, cf_name *name, bool *same, bool *skip) {
     struct stat made, there;
     *same = *skip = false;
     if (fstatat(to, name->text, &there, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? NULL : cf_os_fail(errno, "look at", name->text);
@@ -115,7 +115,7 @@ static cf_err *make_room(cf_run *run, int from, const char *from_name, int to, c
     char original[CF_NAME_SIZE];
     memcpy(original, name->text, sizeof original);
     for (unsigned number = 1; number < 100; number++) {
-        cf_run_copy_name(run, number, original, name);
+        cf_restorer_copy_name(run, number, original, name);
         if (fstatat(to, name->text, &there, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? NULL : cf_os_fail(errno, "look at", name->text);
         *same = made.st_dev == there.st_dev && made.st_ino == there.st_ino;
         if (*same) return NULL;
@@ -123,37 +123,37 @@ static cf_err *make_room(cf_run *run, int from, const char *from_name, int to, c
     return cf_fail(CF_ERR_RESTORE_CONFLICT, "%s: too many copies stand beside it", original);
 }
 
-static cf_err *link_now(cf_run *run, const cf_links *links, const struct waiter *waiter) {
+static cf_err *link_now(cf_restorer *run, const cf_links *links, const struct waiter *waiter) {
     CF_AUTO_FD int from = -1;
     CF_TRY(cf_target_open(links->target, &from));
     cf_name name = waiter->name;
     bool same = false, skip = false;
     if (!waiter->target->fresh) CF_TRY(make_room(run, from, links->name.text, waiter->target->fd, &name, &same, &skip));
     if (skip) {
-        cf_run_count(run, &run->result->skipped, 1);
+        cf_restorer_count(run, &run->result->skipped, 1);
         return NULL;
     }
     if (!same && cf_sys_link(from, links->name.text, waiter->target->fd, name.text) < 0) return cf_os_fail(errno, "make the hard link", name.text);
-    cf_run_count(run, waiter->file ? &run->result->files : &run->result->others, 1);
-    cf_run_count(run, &run->result->bytes, waiter->size);
+    cf_restorer_count(run, waiter->file ? &run->result->files : &run->result->others, 1);
+    cf_restorer_count(run, &run->result->bytes, waiter->size);
     cf_progress_add(run->options->progress, 1, waiter->size);
     return NULL;
 }
 
-static void waiter_end(cf_run *run, const cf_links *links, struct waiter *waiter, cf_lane_state *state) {
+static void waiter_end(cf_restorer *run, const cf_links *links, struct waiter *waiter, cf_lane_state *state) {
     cf_err *err = NULL;
     if (atomic_load(&run->stop)) err = NULL;
     else if (links->failed == CF_LINKS_DAMAGED) err = cf_fail(CF_ERR_FILE_DAMAGED, "it is a hard link to a damaged file");
     else if (links->failed == CF_LINKS_FAILED) err = cf_fail(CF_ERR_FILE_NOT_RESTORED, "it is a hard link to a file that could not be restored");
-    else if (links->failed == CF_LINKS_SKIPPED) cf_run_count(run, &run->result->skipped, 1);
+    else if (links->failed == CF_LINKS_SKIPPED) cf_restorer_count(run, &run->result->skipped, 1);
     else err = link_now(run, links, waiter);
-    if (err) cf_run_trouble(run, waiter->target, cf_span_text(waiter->name.text), err);
+    if (err) cf_restorer_trouble(run, waiter->target, cf_span_text(waiter->name.text), err);
     cf_target_end(waiter->target, state);
     cf_target_release(waiter->target);
     free(waiter);
 }
 
-cf_err *cf_links_join(cf_run *run, cf_target *target, const cf_entry *entry, cf_links **out, bool *first) {
+cf_err *cf_links_join(cf_restorer *run, cf_target *target, const cf_entry *entry, cf_links **out, bool *first) {
     struct waiter *waiter = calloc(1, sizeof *waiter);
     if (!waiter) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a hard link");
     *waiter = (struct waiter){.target = target, .file = entry->meta.type == CF_TYPE_FILE, .size = entry->meta.size};
@@ -189,7 +189,7 @@ cf_err *cf_links_join(cf_run *run, cf_target *target, const cf_entry *entry, cf_
     return NULL;
 }
 
-static void settle(cf_run *run, cf_links *links, cf_lane_state *state) {
+static void settle(cf_restorer *run, cf_links *links, cf_lane_state *state) {
     for (;;) {
         pthread_mutex_lock(&run->links_lock);
         struct waiter *waiter = links->waiting;
@@ -202,7 +202,7 @@ static void settle(cf_run *run, cf_links *links, cf_lane_state *state) {
     }
 }
 
-void cf_links_made(cf_run *run, cf_links *links, cf_target *target, const char *name, cf_lane_state *state) {
+void cf_links_made(cf_restorer *run, cf_links *links, cf_target *target, const char *name, cf_lane_state *state) {
     pthread_mutex_lock(&run->links_lock);
     links->target = target;
     cf_target_hold(target);
@@ -212,7 +212,7 @@ void cf_links_made(cf_run *run, cf_links *links, cf_target *target, const char *
     settle(run, links, state);
 }
 
-void cf_links_failed(cf_run *run, cf_links *links, cf_links_end how, cf_lane_state *state) {
+void cf_links_failed(cf_restorer *run, cf_links *links, cf_links_end how, cf_lane_state *state) {
     pthread_mutex_lock(&run->links_lock);
     links->failed = how;
     pthread_mutex_unlock(&run->links_lock);

@@ -16,7 +16,7 @@ struct cf_late {
     cf_buf entry;
 };
 
-static void gather(cf_run *run, const cf_meta_warnings *warnings, cf_span path) {
+static void gather(cf_restorer *run, const cf_meta_warnings *warnings, cf_span path) {
     pthread_mutex_lock(&run->report_lock);
     for (int kind = 0; kind < CF_META_WARNINGS; kind++) {
         if (!cf_meta_warned(warnings, (cf_meta_warning)kind)) continue;
@@ -28,12 +28,12 @@ static void gather(cf_run *run, const cf_meta_warnings *warnings, cf_span path) 
     pthread_mutex_unlock(&run->report_lock);
 }
 
-cf_err *cf_run_meta(cf_lane_state *state, cf_entry *entry, int dirfd, const char *name, int fd, cf_span path) {
-    cf_run *run = state->run;
+cf_err *cf_restorer_meta(cf_lane_state *state, cf_entry *entry, int dirfd, const char *name, int fd, cf_span path) {
+    cf_restorer *run = state->run;
     cf_err *err = cf_entry_xattrs(state->lane, run->point->map, entry, &state->xattr_bytes, state->xattrs_chunked);
     if (err) { /* the content is worth more than its attributes: give the rest */
         if (!cf_err_has(err, CF_F_DAMAGE)) return err;
-        cf_run_damaged(run, path, cf_note(err, "extended attributes"));
+        cf_restorer_damaged(run, path, cf_note(err, "extended attributes"));
         entry->meta.xattr_count = 0;
     }
     cf_meta_warnings warnings = {0};
@@ -42,7 +42,7 @@ cf_err *cf_run_meta(cf_lane_state *state, cf_entry *entry, int dirfd, const char
     return NULL;
 }
 
-void cf_run_meta_summary(cf_run *run) {
+void cf_restorer_meta_summary(cf_restorer *run) {
     for (int kind = 0; kind < CF_META_WARNINGS; kind++) {
         uint64_t count = run->kinds.count[kind];
         if (count == 0) continue;
@@ -54,11 +54,11 @@ void cf_run_meta_summary(cf_run *run) {
                                     attribute ? " (" : "", attribute ? run->kinds.xattr[kind] : "", attribute ? ")" : "",
                                     (unsigned long long)count, count == 1 ? "" : "s", printable ? printable : "");
         cf_err_set_reason(err, word);
-        cf_run_warn(run, path, err);
+        cf_restorer_warn(run, path, err);
     }
 }
 
-cf_err *cf_run_late(cf_run *run, cf_target *target, const char *name, const cf_entry *entry) {
+cf_err *cf_restorer_late(cf_restorer *run, cf_target *target, const char *name, const cf_entry *entry) {
     struct cf_late *late = calloc(1, sizeof *late);
     if (!late) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for inode flags");
     cf_buf_init(&late->entry, 2u * CF_NODE_MAX);
@@ -78,25 +78,25 @@ cf_err *cf_run_late(cf_run *run, cf_target *target, const char *name, const cf_e
     return NULL;
 }
 
-static cf_err *late_one(cf_run *run, struct cf_late *late, cf_span path) {
+static cf_err *late_one(cf_restorer *run, struct cf_late *late, cf_span path) {
     cf_entry entry;
     CF_TRY(cf_entry_decode(cf_buf_span(&late->entry), run->self.xattrs, &entry));
     CF_AUTO_FD int folder = -1;
     CF_TRY(cf_target_open(late->target, &folder));
     CF_AUTO_FD int fd = openat(folder, late->name.text, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) return cf_fail_errno(CF_ERR_IO, errno, "cannot open %s again", late->name.text);
-    return cf_run_meta(&run->self, &entry, fd, "", fd, path);
+    return cf_restorer_meta(&run->self, &entry, fd, "", fd, path);
 }
 
-void cf_run_late_apply(cf_run *run) {
+void cf_restorer_late_apply(cf_restorer *run) {
     while (run->late) {
         struct cf_late *late = run->late;
         run->late = late->next;
         CF_AUTO_BUF cf_buf path;
         cf_buf_init(&path, 16u << 20);
-        cf_run_path(late->target, cf_span_text(late->name.text), &path);
+        cf_restorer_path(late->target, cf_span_text(late->name.text), &path);
         cf_err *err = late_one(run, late, cf_buf_span(&path));
-        if (err) cf_run_warn(run, cf_buf_span(&path), cf_wrap(err, CF_ERR_FILE_NOT_RESTORED, "inode flags"));
+        if (err) cf_restorer_warn(run, cf_buf_span(&path), cf_wrap(err, CF_ERR_FILE_NOT_RESTORED, "inode flags"));
         cf_target_release(late->target);
         cf_buf_wipe(&late->entry);
         free(late);

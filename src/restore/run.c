@@ -1,43 +1,44 @@
 #include "restore/run.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
 #include "base/text.h"
 
-void cf_run_path(const cf_target *target, cf_span name, cf_buf *out) {
+void cf_restorer_path(const cf_target *target, cf_span name, cf_buf *out) {
     cf_buf_reset(out);
     cf_buf_put_span(out, cf_buf_span(&target->path));
     if (out->size == 0 || out->data[out->size - 1] != '/') cf_buf_put_u8(out, '/');
     cf_buf_put_span(out, name);
 }
 
-void cf_run_count(cf_run *run, uint64_t *field, uint64_t amount) {
+void cf_restorer_count(cf_restorer *run, uint64_t *field, uint64_t amount) {
     pthread_mutex_lock(&run->report_lock);
     *field += amount;
     pthread_mutex_unlock(&run->report_lock);
 }
 
-void cf_run_warn(cf_run *run, cf_span path, cf_err *err) {
+void cf_restorer_warn(cf_restorer *run, cf_span path, cf_err *err) {
     CF_AUTO(cf_err) owned = err;
-    cf_progress_warning(run->options->progress);
     pthread_mutex_lock(&run->report_lock);
     run->result->warnings++;
     if (run->options->warning) run->options->warning(run->options->context, path, owned);
     pthread_mutex_unlock(&run->report_lock);
 }
 
-void cf_run_damaged(cf_run *run, cf_span path, cf_err *err) {
-    CF_AUTO(cf_err) owned = cf_wrap(err, CF_ERR_FILE_DAMAGED, "%.*s", (int)(path.size < 4096 ? path.size : 4096), path.data ? (const char *)path.data : "");
-    cf_progress_warning(run->options->progress);
+void cf_restorer_damaged(cf_restorer *run, cf_span path, cf_err *err) {
+    CF_AUTO_FREE char *printable = cf_text_printable(path);
+    CF_AUTO_FREE char *why = strdup(cf_err_message(err));
+    CF_AUTO(cf_err) owned = cf_wrap_reason(err, CF_ERR_FILE_DAMAGED, cf_err_reason(err), "%s: %s", printable ? printable : "", why ? why : "");
     pthread_mutex_lock(&run->report_lock);
     run->result->damaged++;
     if (run->options->damaged) run->options->damaged(run->options->context, path, owned);
     pthread_mutex_unlock(&run->report_lock);
 }
 
-void cf_run_fatal(cf_run *run, cf_err *err) {
+void cf_restorer_fatal(cf_restorer *run, cf_err *err) {
     pthread_mutex_lock(&run->lock);
     if (!run->fatal) run->fatal = err;
     else cf_err_free(err);
@@ -47,10 +48,10 @@ void cf_run_fatal(cf_run *run, cf_err *err) {
     pthread_mutex_unlock(&run->lock);
 }
 
-bool cf_run_stopped(cf_run *run) {
+bool cf_restorer_stopped(cf_restorer *run) {
     if (atomic_load_explicit(&run->stop, memory_order_relaxed)) return true;
     if (!cf_cancel_requested(run->options->cancel)) return false;
-    cf_run_fatal(run, cf_cancel_check(run->options->cancel));
+    cf_restorer_fatal(run, cf_cancel_check(run->options->cancel));
     return true;
 }
 
@@ -69,24 +70,24 @@ static bool local(const cf_err *err) {
     }
 }
 
-void cf_run_trouble(cf_run *run, const cf_target *target, cf_span name, cf_err *err) {
+void cf_restorer_trouble(cf_restorer *run, const cf_target *target, cf_span name, cf_err *err) {
     CF_AUTO_BUF cf_buf path;
     cf_buf_init(&path, 16u << 20);
-    cf_run_path(target, name, &path);
+    cf_restorer_path(target, name, &path);
     if (cf_err_has(err, CF_F_DAMAGE)) {
-        cf_run_damaged(run, cf_buf_span(&path), err);
+        cf_restorer_damaged(run, cf_buf_span(&path), err);
     } else if (local(err)) {
         bool named = cf_err_code(err) == CF_ERR_RESTORE_CONFLICT || cf_err_code(err) == CF_ERR_ENTRY_NOT_BACKED_UP ||
                      cf_err_code(err) == CF_ERR_FILE_NOT_RESTORED;
         CF_AUTO_FREE char *printable = cf_text_printable(cf_buf_span(&path));
         if (!named) err = cf_wrap(err, CF_ERR_FILE_NOT_RESTORED, "%s", printable ? printable : "");
-        cf_run_warn(run, cf_buf_span(&path), err);
+        cf_restorer_warn(run, cf_buf_span(&path), err);
     } else {
-        cf_run_fatal(run, err);
+        cf_restorer_fatal(run, err);
     }
 }
 
-cf_err *cf_lane_state_init(cf_lane_state *state, cf_run *run) {
+cf_err *cf_lane_state_init(cf_lane_state *state, cf_restorer *run) {
     *state = (cf_lane_state){.run = run};
     cf_buf_init(&state->xattr_bytes, 64u << 20);
     cf_buf_init(&state->scratch, 16u << 20);
@@ -129,7 +130,7 @@ static void copy_prefix(const cf_point *point, char out[48]) {
     if (!localtime_r(&when, &tm) || strftime(out, 48, "%Y-%m-%d %H-%M", &tm) == 0) strcpy(out, "0000-00-00 00-00");
 }
 
-static void run_init(cf_run *run) {
+static void run_init(cf_restorer *run) {
     pthread_mutex_init(&run->lock, NULL);
     pthread_cond_init(&run->work, NULL);
     pthread_cond_init(&run->room, NULL);
@@ -142,7 +143,7 @@ static void run_init(cf_run *run) {
     copy_prefix(run->point, run->copy_prefix);
 }
 
-static void run_wipe(cf_run *run) {
+static void run_wipe(cf_restorer *run) {
     cf_select_free(run->select);
     cf_links_wipe(run);
     cf_lane_state_wipe(&run->self);
@@ -156,7 +157,7 @@ static void run_wipe(cf_run *run) {
     pthread_mutex_destroy(&run->lock);
 }
 
-static cf_err *prepare(cf_run *run) {
+static cf_err *prepare(cf_restorer *run) {
     const cf_restore_options *options = run->options;
     if (!run->point->map) return cf_fail(CF_ERR_INTERNAL, "a restore was begun without the point's map");
     CF_TRY(cf_select_new(options->patterns, options->pattern_count, &run->select));
@@ -168,7 +169,7 @@ static cf_err *prepare(cf_run *run) {
     return NULL;
 }
 
-static cf_err *check_used(const cf_run *run) {
+static cf_err *check_used(const cf_restorer *run) {
     cf_span pattern;
     size_t cursor = 0;
     if (!cf_select_unused(run->select, &cursor, &pattern)) return NULL;
@@ -179,7 +180,7 @@ static cf_err *check_used(const cf_run *run) {
 cf_err *cf_restore(cf_reader *reader, const cf_point *point, const cf_restore_options *options, cf_restore_result *result) {
     *result = (cf_restore_result){0};
     uint64_t fetched_before = cf_reader_fetched(reader);
-    cf_run *run = calloc(1, sizeof *run);
+    cf_restorer *run = calloc(1, sizeof *run);
     if (!run) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a restore");
     run->reader = reader;
     run->point = point;
@@ -187,13 +188,13 @@ cf_err *cf_restore(cf_reader *reader, const cf_point *point, const cf_restore_op
     run->result = result;
     run_init(run);
     cf_err *err = prepare(run);
-    if (!err) err = cf_run_start(run);
-    if (!err) err = cf_run_walk(run);
-    cf_run_join(run);
+    if (!err) err = cf_restorer_start(run);
+    if (!err) err = cf_restorer_walk(run);
+    cf_restorer_join(run);
     if (!err) err = cf_take(run->fatal);
     else cf_err_free(cf_take(run->fatal));
-    cf_run_late_apply(run);
-    cf_run_meta_summary(run);
+    cf_restorer_late_apply(run);
+    cf_restorer_meta_summary(run);
     if (!err) err = check_used(run);
     result->bytes_fetched = cf_reader_fetched(reader) - fetched_before;
     run_wipe(run);

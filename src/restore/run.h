@@ -33,11 +33,11 @@ enum {
     CF_FILE_LOCKS = 64,
 };
 
-typedef struct cf_run cf_run;
+typedef struct cf_restorer cf_restorer;
 
 /* A folder of the tree and where it is at the destination. */
 typedef struct cf_target {
-    cf_run *run;
+    cf_restorer *run;
     struct cf_target *parent; /* NULL: above the topmost */
     atomic_uint refs;         /* memory                                                        */
     atomic_uint busy;         /* entries at work, and the planner while it is in the folder    */
@@ -84,7 +84,7 @@ typedef struct cf_task {
 } cf_task;
 
 typedef struct cf_lane_state {
-    cf_run *run;
+    cf_restorer *run;
     pthread_t thread;
     cf_lane *lane;
     cf_meta_store *store;
@@ -99,7 +99,7 @@ typedef struct cf_kinds { /* metadata that was not applied, by kind */
     char xattr[CF_META_WARNINGS][256];
 } cf_kinds;
 
-struct cf_run {
+struct cf_restorer {
     cf_reader *reader;
     const cf_point *point;
     const cf_restore_options *options;
@@ -119,7 +119,7 @@ struct cf_run {
     cf_task *head, **tail;
     size_t queued;            /* pieces and comparisons not done yet */
     size_t open_items;        /* files planned and not finished      */
-    bool closing;
+    bool closing, waiting;    /* waiting: the planner, for room      */
     atomic_bool stop;
     cf_err *fatal;
     cf_item *different;       /* compared, to be planned              */
@@ -142,20 +142,20 @@ struct cf_run {
 };
 
 /* ---- run.c: reports, stopping ---- */
-void cf_run_path(const cf_target *target, cf_span name, cf_buf *out); /* out: reset; target's path / name */
-void cf_run_warn(cf_run *run, cf_span path, cf_err *err);    /* err is taken */
-void cf_run_damaged(cf_run *run, cf_span path, cf_err *err); /* err is taken */
-/* cf_run_trouble: an error about one object (taken): damage, a warning, or, when it is not about the object at
+void cf_restorer_path(const cf_target *target, cf_span name, cf_buf *out); /* out: reset; target's path / name */
+void cf_restorer_warn(cf_restorer *run, cf_span path, cf_err *err);    /* err is taken */
+void cf_restorer_damaged(cf_restorer *run, cf_span path, cf_err *err); /* err is taken */
+/* cf_restorer_trouble: an error about one object (taken): damage, a warning, or, when it is not about the object at
  * all, the end of the run.                                                                               */
-void cf_run_trouble(cf_run *run, const cf_target *target, cf_span name, cf_err *err);
-void cf_run_fatal(cf_run *run, cf_err *err); /* taken */
-bool cf_run_stopped(cf_run *run);
-void cf_run_count(cf_run *run, uint64_t *field, uint64_t amount);
-cf_err *cf_lane_state_init(cf_lane_state *state, cf_run *run);
+void cf_restorer_trouble(cf_restorer *run, const cf_target *target, cf_span name, cf_err *err);
+void cf_restorer_fatal(cf_restorer *run, cf_err *err); /* taken */
+bool cf_restorer_stopped(cf_restorer *run);
+void cf_restorer_count(cf_restorer *run, uint64_t *field, uint64_t amount);
+cf_err *cf_lane_state_init(cf_lane_state *state, cf_restorer *run);
 void cf_lane_state_wipe(cf_lane_state *state);
 
 /* ---- target.c: folders ---- */
-cf_err *cf_target_new(cf_run *run, cf_target *parent, const cf_entry *entry, cf_target **target);
+cf_err *cf_target_new(cf_restorer *run, cf_target *parent, const cf_entry *entry, cf_target **target);
 void cf_target_hold(cf_target *target);
 void cf_target_release(cf_target *target);
 /* cf_target_begin, _end: something in it is at work. The last end gives it its metadata. */
@@ -163,31 +163,31 @@ void cf_target_begin(cf_target *target);
 void cf_target_end(cf_target *target, cf_lane_state *state);
 /* cf_target_open: opened anew by names, from the top: also when it is done. The caller closes *fd.          */
 cf_err *cf_target_open(const cf_target *target, int *fd);
-/* cf_run_folder: make or enter the folder that entry describes within parent. *entered is false when the conflict
+/* cf_restorer_folder: make or enter the folder that entry describes within parent. *entered is false when the conflict
  * rule or an obstacle leaves it out (which has been reported).                                              */
-cf_err *cf_run_folder(cf_run *run, cf_target *parent, const cf_entry *entry, bool meant, cf_target **target, bool *entered);
+cf_err *cf_restorer_folder(cf_restorer *run, cf_target *parent, const cf_entry *entry, bool meant, cf_target **target, bool *entered);
 
 /* ---- walk.c: the planner ---- */
-cf_err *cf_run_walk(cf_run *run);
+cf_err *cf_restorer_walk(cf_restorer *run);
 
 /* ---- meta.c ---- */
-/* cf_run_meta: entry's metadata for an object; warnings are gathered by kind. Bytes in chunks are read.    */
-cf_err *cf_run_meta(cf_lane_state *state, cf_entry *entry, int dirfd, const char *name, int fd, cf_span path);
-void cf_run_meta_summary(cf_run *run); /* one warning for each kind */
-/* cf_run_late: inode flags for later (a file that gets further names). */
-cf_err *cf_run_late(cf_run *run, cf_target *target, const char *name, const cf_entry *entry);
-void cf_run_late_apply(cf_run *run);
+/* cf_restorer_meta: entry's metadata for an object; warnings are gathered by kind. Bytes in chunks are read.    */
+cf_err *cf_restorer_meta(cf_lane_state *state, cf_entry *entry, int dirfd, const char *name, int fd, cf_span path);
+void cf_restorer_meta_summary(cf_restorer *run); /* one warning for each kind */
+/* cf_restorer_late: inode flags for later (a file that gets further names). */
+cf_err *cf_restorer_late(cf_restorer *run, cf_target *target, const char *name, const cf_entry *entry);
+void cf_restorer_late_apply(cf_restorer *run);
 
 /* ---- conflict.c ---- */
-/* cf_run_copy_name: "PREFIX Copy of NAME", "PREFIX Copy (2) of NAME", cut to 255 bytes.                     */
-void cf_run_copy_name(const cf_run *run, unsigned number, const char *name, cf_name *out);
-/* cf_run_resolve: what to do about what stands at item->name: same: the content is there (name says where);
+/* cf_restorer_copy_name: "PREFIX Copy of NAME", "PREFIX Copy (2) of NAME", cut to 255 bytes.                     */
+void cf_restorer_copy_name(const cf_restorer *run, unsigned number, const char *name, cf_name *out);
+/* cf_restorer_resolve: what to do about what stands at item->name: same: the content is there (name says where);
  * otherwise item->name and item->replace are set, or *skip.                                                */
-cf_err *cf_run_resolve(cf_lane_state *state, cf_item *item, bool *same, bool *skip, cf_restore_action *action);
+cf_err *cf_restorer_resolve(cf_lane_state *state, cf_item *item, bool *same, bool *skip, cf_restore_action *action);
 
 /* ---- item.c: files ---- */
 /* content: keep the references in item->entry (it has to be compared first).                               */
-cf_err *cf_item_new(cf_run *run, cf_target *target, const cf_entry *entry, bool content, cf_item **item);
+cf_err *cf_item_new(cf_restorer *run, cf_target *target, const cf_entry *entry, bool content, cf_item **item);
 void cf_item_free(cf_item *item, cf_lane_state *state); /* with its part; ends the target's work */
 /* cf_item_write: a piece's bytes. Opens the part on first use. */
 cf_err *cf_item_write(cf_item *item, uint64_t offset, cf_span bytes);
@@ -201,34 +201,37 @@ void cf_item_skip(cf_item *item, cf_lane_state *state);
 void cf_item_same(cf_item *item, cf_lane_state *state);
 
 /* ---- special.c: links, devices and the like ---- */
-void cf_run_special(cf_run *run, cf_target *target, const cf_entry *entry);
+void cf_restorer_special(cf_restorer *run, cf_target *target, const cf_entry *entry);
 
 /* ---- links.c: hard links ---- */
 typedef struct cf_links cf_links;
 /* cf_links_join: *first: this entry makes the file, and cf_links_made or cf_links_failed follows. Otherwise the link
  * has been made, or will be by whoever makes the file.                                                     */
-cf_err *cf_links_join(cf_run *run, cf_target *target, const cf_entry *entry, cf_links **links, bool *first);
-void cf_links_made(cf_run *run, cf_links *links, cf_target *target, const char *name, cf_lane_state *state);
+cf_err *cf_links_join(cf_restorer *run, cf_target *target, const cf_entry *entry, cf_links **links, bool *first);
+void cf_links_made(cf_restorer *run, cf_links *links, cf_target *target, const char *name, cf_lane_state *state);
 typedef enum cf_links_end { CF_LINKS_GOOD, CF_LINKS_FAILED, CF_LINKS_DAMAGED, CF_LINKS_SKIPPED } cf_links_end;
-void cf_links_failed(cf_run *run, cf_links *links, cf_links_end how, cf_lane_state *state);
-void cf_links_wipe(cf_run *run);
+void cf_links_failed(cf_restorer *run, cf_links *links, cf_links_end how, cf_lane_state *state);
+void cf_links_wipe(cf_restorer *run);
 
 /* ---- lanes.c ---- */
-cf_err *cf_run_start(cf_run *run);
-void cf_run_push(cf_run *run, cf_task *task, size_t weight); /* waits for room */
-/* cf_run_drain: wait until nothing is at work, or something different was found (then it returns early). */
-void cf_run_drain(cf_run *run);
-void cf_run_join(cf_run *run);
+cf_err *cf_restorer_start(cf_restorer *run);
+void cf_restorer_push(cf_restorer *run, cf_task *task, size_t weight); /* waits for room */
+/* cf_restorer_drain: wait until nothing is at work, or something different was found (then it returns early). */
+void cf_restorer_drain(cf_restorer *run);
+/* With the lock held. Only the planner waits for room; waking it for nothing is what costs. */
+void cf_restorer_wait(cf_restorer *run);
+void cf_restorer_wake(cf_restorer *run);
+void cf_restorer_join(cf_restorer *run);
 
 /* ---- slice.c ---- */
-/* cf_run_plan_file: its pieces, as entry has them, into slices. Consumes one pending of item. */
-void cf_run_plan_file(cf_run *run, cf_item *item, const cf_entry *entry);
-void cf_run_flush(cf_run *run); /* hand out the slice */
-/* cf_run_different: plan what lanes have found different. */
-void cf_run_different(cf_run *run);
-/* cf_run_write_pieces: by a lane. */
-void cf_run_write_pieces(cf_lane_state *state, cf_piece *pieces, size_t count);
-/* cf_run_compare: by a lane: decide what is to be done about a file that may be there. Takes item. */
-void cf_run_compare(cf_lane_state *state, cf_item *item);
+/* cf_restorer_plan_file: its pieces, as entry has them, into slices. Consumes one pending of item. */
+void cf_restorer_plan_file(cf_restorer *run, cf_item *item, const cf_entry *entry);
+void cf_restorer_flush(cf_restorer *run); /* hand out the slice */
+/* cf_restorer_different: plan what lanes have found different. */
+void cf_restorer_different(cf_restorer *run);
+/* cf_restorer_write_pieces: by a lane. */
+void cf_restorer_write_pieces(cf_lane_state *state, cf_piece *pieces, size_t count);
+/* cf_restorer_compare: by a lane: decide what is to be done about a file that may be there. Takes item. */
+void cf_restorer_compare(cf_lane_state *state, cf_item *item);
 
 #endif

@@ -138,7 +138,7 @@ static bool above(cf_span path, const struct pattern *pattern) {
 }
 
 static cf_selected test_one(struct pattern *pattern, cf_span path) {
-    if (cf_span_equal(path, pattern->text) || (pattern->has_glob && path.size > 1 && cf_select_glob(pattern->text, path))) {
+    if (pattern->text.size == 1 || cf_span_equal(path, pattern->text) || (pattern->has_glob && path.size > 1 && cf_select_glob(pattern->text, path))) {
         pattern->used = true;
         return CF_SELECTED_ALL;
     }

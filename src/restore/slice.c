@@ -16,23 +16,23 @@ static void drop_pieces(cf_lane_state *state, const cf_piece *pieces, size_t cou
     for (size_t i = 0; i < count; i++) cf_item_done(pieces[i].item, 1, state);
 }
 
-static void hand_out(cf_run *run, const cf_piece *pieces, size_t count) {
+static void hand_out(cf_restorer *run, const cf_piece *pieces, size_t count) {
     cf_task *task = calloc(1, sizeof *task);
     cf_piece *copy = malloc(count * sizeof *copy);
     if (!task || !copy) {
         free(task);
         free(copy);
-        cf_run_fatal(run, cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the plan of a restore"));
+        cf_restorer_fatal(run, cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the plan of a restore"));
         drop_pieces(&run->self, pieces, count);
         return;
     }
     memcpy(copy, pieces, count * sizeof *copy);
     task->pieces = copy;
     task->count = count;
-    cf_run_push(run, task, count);
+    cf_restorer_push(run, task, count);
 }
 
-static cf_err *prepare_packs(cf_run *run) {
+static cf_err *prepare_packs(cf_restorer *run) {
     uint64_t packs[CF_SOURCE_PACKS_MAX];
     size_t count = 0;
     for (size_t i = 0; i < run->slice_count; i++) {
@@ -46,7 +46,7 @@ static cf_err *prepare_packs(cf_run *run) {
 }
 
 /* Where the segment lies; false: it cannot be told, so it is a range of its own (and fails by itself). */
-static bool extent_of(cf_run *run, const cf_ref *ref, cf_extent *extent) {
+static bool extent_of(cf_restorer *run, const cf_ref *ref, cf_extent *extent) {
     CF_AUTO(cf_err) err = cf_reader_extent(run->reader, ref->pack, ref->segment, extent);
     return err == NULL;
 }
@@ -56,11 +56,11 @@ static bool joins(uint64_t start, uint64_t end, const cf_extent *next) {
     return next->offset >= end && next->offset - end < CF_RANGE_GAP && next->offset + next->length - start <= CF_RANGE_MAX;
 }
 
-void cf_run_flush(cf_run *run) {
+void cf_restorer_flush(cf_restorer *run) {
     if (run->slice_count == 0) return;
     qsort(run->slice, run->slice_count, sizeof *run->slice, compare_pieces);
-    cf_err *err = cf_run_stopped(run) ? NULL : prepare_packs(run);
-    if (err) cf_run_fatal(run, err);
+    cf_err *err = cf_restorer_stopped(run) ? NULL : prepare_packs(run);
+    if (err) cf_restorer_fatal(run, err);
     size_t first = 0;
     uint64_t start = 0, end = 0;
     bool open = false; /* a range from first on that may go on */
@@ -85,8 +85,8 @@ void cf_run_flush(cf_run *run) {
     run->slice_items = 0;
 }
 
-static void add_piece(cf_run *run, cf_item *item, const cf_ref *ref, uint32_t skip, uint32_t length, uint64_t offset) {
-    if (run->slice_count >= CF_SLICE_PIECES || run->slice_bytes >= CF_SLICE_BYTES) cf_run_flush(run);
+static void add_piece(cf_restorer *run, cf_item *item, const cf_ref *ref, uint32_t skip, uint32_t length, uint64_t offset) {
+    if (run->slice_count >= CF_SLICE_PIECES || run->slice_bytes >= CF_SLICE_BYTES) cf_restorer_flush(run);
     atomic_fetch_add(&item->pending, 1);
     run->slice[run->slice_count++] = (cf_piece){item, *ref, skip, length, offset};
     run->slice_bytes += length;
@@ -101,7 +101,7 @@ struct layout {
     uint64_t at; /* of a file that is not sparse */
 };
 
-static cf_err *lay(cf_run *run, cf_item *item, struct layout *layout, const cf_ref *ref) {
+static cf_err *lay(cf_restorer *run, cf_item *item, struct layout *layout, const cf_ref *ref) {
     if (!layout->sparse) {
         if (ref->length > item->size - layout->at)
             return cf_fail_reason(CF_ERR_NODE_DAMAGED, "length", "the file's content is longer than the file");
@@ -128,12 +128,12 @@ static cf_err *complete(const cf_item *item, struct layout *layout) {
     return all ? NULL : cf_fail_reason(CF_ERR_NODE_DAMAGED, "length", "the file's content is shorter than the file");
 }
 
-static cf_err *plan(cf_run *run, cf_item *item, const cf_entry *entry) {
+static cf_err *plan(cf_restorer *run, cf_item *item, const cf_entry *entry) {
     CF_AUTO(cf_content_reader) content = NULL;
     CF_TRY(cf_content_reader_open(run->self.lane, run->point->map, &entry->content, &content));
     struct layout layout = {.sparse = entry->sparse, .extents = cf_cursor_of(entry->extents)};
     for (;;) {
-        if (cf_run_stopped(run)) return NULL;
+        if (cf_restorer_stopped(run)) return NULL;
         cf_ref ref;
         bool more;
         CF_TRY(cf_content_reader_next(content, &ref, &more));
@@ -143,14 +143,14 @@ static cf_err *plan(cf_run *run, cf_item *item, const cf_entry *entry) {
     }
 }
 
-void cf_run_plan_file(cf_run *run, cf_item *item, const cf_entry *entry) {
+void cf_restorer_plan_file(cf_restorer *run, cf_item *item, const cf_entry *entry) {
     cf_err *err = plan(run, item, entry);
     if (err) cf_item_fail(item, err);
     cf_item_done(item, 1, &run->self);
-    if (++run->slice_items >= run->files_open_max / 2) cf_run_flush(run);
+    if (++run->slice_items >= run->files_open_max / 2) cf_restorer_flush(run);
 }
 
-static cf_item *take_different(cf_run *run) {
+static cf_item *take_different(cf_restorer *run) {
     pthread_mutex_lock(&run->lock);
     cf_item *item = run->different;
     if (item) run->different = item->next;
@@ -158,7 +158,7 @@ static cf_item *take_different(cf_run *run) {
     return item;
 }
 
-void cf_run_different(cf_run *run) {
+void cf_restorer_different(cf_restorer *run) {
     for (cf_item *item = take_different(run); item; item = take_different(run)) {
         item->next = NULL;
         cf_entry entry;
@@ -168,15 +168,15 @@ void cf_run_different(cf_run *run) {
             cf_item_done(item, 1, &run->self);
             continue;
         }
-        cf_run_plan_file(run, item, &entry);
+        cf_restorer_plan_file(run, item, &entry);
     }
 }
 
-void cf_run_compare(cf_lane_state *state, cf_item *item) {
-    cf_run *run = state->run;
+void cf_restorer_compare(cf_lane_state *state, cf_item *item) {
+    cf_restorer *run = state->run;
     bool same = false, skip = false;
     cf_restore_action action;
-    cf_err *err = cf_run_stopped(run) ? NULL : cf_run_resolve(state, item, &same, &skip, &action);
+    cf_err *err = cf_restorer_stopped(run) ? NULL : cf_restorer_resolve(state, item, &same, &skip, &action);
     if (err) {
         cf_item_fail(item, err);
         cf_item_done(item, 1, state);
@@ -190,7 +190,7 @@ void cf_run_compare(cf_lane_state *state, cf_item *item) {
         pthread_mutex_lock(&run->lock);
         item->next = run->different;
         run->different = item;
-        pthread_cond_broadcast(&run->room);
+        cf_restorer_wake(run);
         pthread_mutex_unlock(&run->lock);
     }
 }
@@ -214,7 +214,7 @@ static void fail_pieces(cf_lane_state *state, cf_piece *pieces, size_t count, cf
 }
 
 static void write_one(cf_lane_state *state, const cf_segment *segment, const cf_piece *piece, cf_span *chunk, const cf_piece *before) {
-    cf_run *run = state->run;
+    cf_restorer *run = state->run;
     cf_err *err = NULL;
     bool same = before && before->ref.offset == piece->ref.offset && before->ref.length == piece->ref.length &&
                 cf_id32_equal(&before->ref.id, &piece->ref.id) && chunk->size > 0;
@@ -246,7 +246,7 @@ static void write_segment(cf_lane_state *state, cf_piece *pieces, size_t count, 
 /* Is there more than one segment to fetch here, none of them at hand? Then all in one request, into the lane's
  * range buffer. */
 static cf_err *fetch_range(cf_lane_state *state, const cf_piece *pieces, size_t count, uint64_t *start) {
-    cf_run *run = state->run;
+    cf_restorer *run = state->run;
     cf_extent first, last;
     const cf_ref *ref = &pieces[0].ref;
     cf_buf_reset(&state->range);
@@ -265,11 +265,11 @@ static cf_err *fetch_range(cf_lane_state *state, const cf_piece *pieces, size_t 
     return NULL;
 }
 
-void cf_run_write_pieces(cf_lane_state *state, cf_piece *pieces, size_t count) {
-    cf_run *run = state->run;
+void cf_restorer_write_pieces(cf_lane_state *state, cf_piece *pieces, size_t count) {
+    cf_restorer *run = state->run;
     uint64_t start = 0;
-    cf_err *err = cf_run_stopped(run) ? NULL : fetch_range(state, pieces, count, &start);
-    if (err) cf_run_fatal(run, err);
+    cf_err *err = cf_restorer_stopped(run) ? NULL : fetch_range(state, pieces, count, &start);
+    if (err) cf_restorer_fatal(run, err);
     if (atomic_load(&run->stop)) {
         drop_pieces(state, pieces, count);
         return;

@@ -40,7 +40,7 @@ struct decision {
     cf_restore_action action;
 };
 
-static cf_err *decide(cf_run *run, int dirfd, const cf_meta *meta, const char *original, struct decision *out) {
+static cf_err *decide(cf_restorer *run, int dirfd, const cf_meta *meta, const char *original, struct decision *out) {
     bool exists, folder;
     CF_TRY(same_object(dirfd, original, meta, &exists, &folder, &out->same));
     out->action = out->same ? CF_RESTORE_SAME : CF_RESTORE_CREATE;
@@ -57,7 +57,7 @@ static cf_err *decide(cf_run *run, int dirfd, const cf_meta *meta, const char *o
         return NULL;
     }
     for (unsigned number = 1; number < 100; number++) {
-        cf_run_copy_name(run, number, original, &out->name);
+        cf_restorer_copy_name(run, number, original, &out->name);
         CF_TRY(same_object(dirfd, out->name.text, meta, &exists, &folder, &out->same));
         out->action = out->same ? CF_RESTORE_SAME : CF_RESTORE_COPY;
         if (out->same || !exists) return NULL;
@@ -66,12 +66,12 @@ static cf_err *decide(cf_run *run, int dirfd, const cf_meta *meta, const char *o
 }
 
 /* Complete under a temporary name, then given its own in one step. */
-static cf_err *make(cf_run *run, cf_target *target, cf_entry *entry, const struct decision *what, cf_span path, bool *made) {
+static cf_err *make(cf_restorer *run, cf_target *target, cf_entry *entry, const struct decision *what, cf_span path, bool *made) {
     char temporary[CF_FILE_TEMPORARY_SIZE];
     cf_file_temporary_name(temporary);
     CF_TRY(cf_meta_create(target->fd, temporary, &entry->meta, made));
     if (!*made) return NULL;
-    cf_err *err = cf_run_meta(&run->self, entry, target->fd, temporary, -1, path);
+    cf_err *err = cf_restorer_meta(&run->self, entry, target->fd, temporary, -1, path);
     if (!err && cf_sys_rename(target->fd, temporary, target->fd, what->name.text, what->replace ? 0 : RENAME_NOREPLACE) < 0) {
         int err_no = errno;
         bool retried = !what->replace && (err_no == EINVAL || err_no == ENOSYS) &&
@@ -83,12 +83,12 @@ static cf_err *make(cf_run *run, cf_target *target, cf_entry *entry, const struc
     return err;
 }
 
-static cf_err *restore_special(cf_run *run, cf_target *target, const cf_entry *given, cf_span path, cf_links **links) {
+static cf_err *restore_special(cf_restorer *run, cf_target *target, const cf_entry *given, cf_span path, cf_links **links) {
     cf_entry entry = *given;
     struct decision what = {0};
     CF_TRY(cf_name_from(entry.name, &what.name));
     if (entry.meta.type == CF_TYPE_SOCKET) {
-        cf_run_count(run, &run->result->skipped, 1);
+        cf_restorer_count(run, &run->result->skipped, 1);
         return NULL;
     }
     char original[CF_NAME_SIZE];
@@ -99,27 +99,27 @@ static cf_err *restore_special(cf_run *run, cf_target *target, const cf_entry *g
         return NULL;
     }
     if (what.skip) {
-        cf_run_count(run, &run->result->skipped, 1);
+        cf_restorer_count(run, &run->result->skipped, 1);
         return NULL;
     }
     bool first = true;
     if (entry.link_group) CF_TRY(cf_links_join(run, target, &entry, links, &first));
     if (!first) return NULL;
     bool made = true;
-    if (what.same) CF_TRY(cf_run_meta(&run->self, &entry, target->fd, what.name.text, -1, path));
+    if (what.same) CF_TRY(cf_restorer_meta(&run->self, &entry, target->fd, what.name.text, -1, path));
     else CF_TRY(make(run, target, &entry, &what, path, &made));
     if (*links) cf_links_made(run, *links, target, what.name.text, &run->self);
     *links = NULL;
-    cf_run_count(run, &run->result->others, 1);
+    cf_restorer_count(run, &run->result->others, 1);
     return NULL;
 }
 
-void cf_run_special(cf_run *run, cf_target *target, const cf_entry *entry) {
+void cf_restorer_special(cf_restorer *run, cf_target *target, const cf_entry *entry) {
     CF_AUTO_BUF cf_buf path;
     cf_buf_init(&path, 16u << 20);
-    cf_run_path(target, entry->name, &path);
+    cf_restorer_path(target, entry->name, &path);
     cf_links *links = NULL;
     cf_err *err = restore_special(run, target, entry, cf_buf_span(&path), &links);
-    if (err) cf_run_trouble(run, target, entry->name, err);
+    if (err) cf_restorer_trouble(run, target, entry->name, err);
     if (links) cf_links_failed(run, links, CF_LINKS_FAILED, &run->self);
 }

@@ -27,7 +27,7 @@ void cf_target_release(cf_target *target) {
     }
 }
 
-cf_err *cf_target_new(cf_run *run, cf_target *parent, const cf_entry *entry, cf_target **out) {
+cf_err *cf_target_new(cf_restorer *run, cf_target *parent, const cf_entry *entry, cf_target **out) {
     cf_target *target = calloc(1, sizeof *target);
     if (!target) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a folder");
     target->run = run;
@@ -38,7 +38,7 @@ cf_err *cf_target_new(cf_run *run, cf_target *parent, const cf_entry *entry, cf_
     cf_buf_init(&target->path, 16u << 20);
     cf_err *err = NULL;
     if (entry) err = cf_entry_encode(entry, &target->entry);
-    if (!err && parent) cf_run_path(parent, entry->name, &target->path);
+    if (!err && parent) cf_restorer_path(parent, entry->name, &target->path);
     if (!err && !parent) cf_buf_put_u8(&target->path, '/');
     if (!err) err = cf_buf_check(&target->path, "a path");
     if (err) {
@@ -62,8 +62,8 @@ static void give_metadata(cf_target *target, cf_lane_state *state) {
     if (!target->give_metadata || target->fd < 0 || atomic_load(&target->run->stop)) return;
     cf_entry entry;
     cf_err *err = cf_entry_decode(cf_buf_span(&target->entry), state->xattrs, &entry);
-    if (!err) err = cf_run_meta(state, &entry, target->fd, "", target->fd, cf_buf_span(&target->path));
-    if (err) cf_run_trouble(target->run, target, (cf_span){0}, err);
+    if (!err) err = cf_restorer_meta(state, &entry, target->fd, "", target->fd, cf_buf_span(&target->path));
+    if (err) cf_restorer_trouble(target->run, target, (cf_span){0}, err);
 }
 
 void cf_target_end(cf_target *target, cf_lane_state *state) {
@@ -110,11 +110,11 @@ static cf_err *make_folder(cf_target *target, int at, const cf_entry *entry) {
 }
 
 /* Something that is no folder has the name. */
-static cf_err *obstacle(cf_run *run, cf_target *target, int at, const cf_entry *entry, bool *entered) {
+static cf_err *obstacle(cf_restorer *run, cf_target *target, int at, const cf_entry *entry, bool *entered) {
     *entered = false;
     switch (run->options->conflict) {
     case CF_CONFLICT_SKIP:
-        cf_run_count(run, &run->result->skipped, 1);
+        cf_restorer_count(run, &run->result->skipped, 1);
         return NULL;
     case CF_CONFLICT_OVERWRITE:
         if (cf_sys_unlink(at, target->name) < 0) return cf_os_fail(errno, "remove", target->name);
@@ -126,7 +126,7 @@ static cf_err *obstacle(cf_run *run, cf_target *target, int at, const cf_entry *
     memcpy(original, target->name, sizeof original);
     for (unsigned number = 1; number < 100; number++) {
         cf_name name;
-        cf_run_copy_name(run, number, original, &name);
+        cf_restorer_copy_name(run, number, original, &name);
         memcpy(target->name, name.text, sizeof target->name);
         target->fd = open_folder(at, name.text);
         if (target->fd < 0 && errno != ENOENT) continue;
@@ -136,7 +136,7 @@ static cf_err *obstacle(cf_run *run, cf_target *target, int at, const cf_entry *
     return cf_fail(CF_ERR_RESTORE_CONFLICT, "%s: too many copies stand beside it", original);
 }
 
-static cf_err *enter(cf_run *run, cf_target *target, cf_target *parent, const cf_entry *entry, bool *entered) {
+static cf_err *enter(cf_restorer *run, cf_target *target, cf_target *parent, const cf_entry *entry, bool *entered) {
     *entered = true;
     if (run->options->dry_run && parent->fd < 0) return NULL;
     if (!parent->fresh) {
@@ -152,7 +152,7 @@ static cf_err *enter(cf_run *run, cf_target *target, cf_target *parent, const cf
     return make_folder(target, parent->fd, entry);
 }
 
-cf_err *cf_run_folder(cf_run *run, cf_target *parent, const cf_entry *entry, bool meant, cf_target **out, bool *entered) {
+cf_err *cf_restorer_folder(cf_restorer *run, cf_target *parent, const cf_entry *entry, bool meant, cf_target **out, bool *entered) {
     cf_name name;
     CF_TRY(cf_name_from(entry->name, &name));
     cf_target *target;

@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/text.h"
 #include "digest/digest.h"
 #include "repo/tree_walk.h"
 
@@ -52,9 +54,10 @@ static bool sampled(const struct verify *v, uint64_t pack, uint16_t segment) {
 }
 
 static void report(struct verify *v, cf_span path, cf_err *err) {
-    CF_AUTO(cf_err) owned = cf_wrap(err, CF_ERR_FILE_DAMAGED, "%.*s", (int)(path.size < 4096 ? path.size : 4096), (const char *)path.data);
+    CF_AUTO_FREE char *printable = cf_text_printable(path);
+    CF_AUTO_FREE char *why = strdup(cf_err_message(err));
+    CF_AUTO(cf_err) owned = cf_wrap_reason(err, CF_ERR_FILE_DAMAGED, cf_err_reason(err), "%s: %s", printable ? printable : "", why ? why : "");
     v->result->damaged++;
-    cf_progress_warning(v->options->progress);
     if (v->options->damaged) v->options->damaged(v->options->context, path, owned);
 }
 

@@ -21,7 +21,7 @@ struct frame {
 };
 
 struct walk {
-    cf_run *run;
+    cf_restorer *run;
     struct frame *stack;
     size_t depth, room;
     cf_buf path;           /* of the entry at hand */
@@ -151,8 +151,8 @@ static cf_err *enter(struct walk *walk, cf_target *parent, const cf_entry *entry
     bool is_source = false;
     *in = true;
     if (walk->strip && stripped(walk, path, &is_source)) return alias(parent, entry, is_source, target);
-    CF_TRY(cf_run_folder(walk->run, parent, entry, meant, target, in));
-    if (*in) cf_run_count(walk->run, &walk->run->result->directories, 1);
+    CF_TRY(cf_restorer_folder(walk->run, parent, entry, meant, target, in));
+    if (*in) cf_restorer_count(walk->run, &walk->run->result->directories, 1);
     return NULL;
 }
 
@@ -168,7 +168,7 @@ static cf_err *materialise(struct walk *walk, bool *in) {
         }
         cf_target *parent = walk->stack[i - 1].target;
         cf_err *err = enter(walk, parent, &frame->entry.entry, cf_span_of(walk->path.data, frame->path_size), false, &frame->target, in);
-        if (err) cf_run_trouble(walk->run, parent, frame->entry.entry.name, err);
+        if (err) cf_restorer_trouble(walk->run, parent, frame->entry.entry.name, err);
         if (err) *in = false;
         if (!*in) frame->dead = true;
     }
@@ -185,61 +185,61 @@ static cf_err *folder(struct walk *walk, const cf_entry *entry, bool meant) {
     if (!in) return NULL;
     cf_target *parent = walk->stack[walk->depth - 1].target, *target = NULL;
     cf_err *err = enter(walk, parent, entry, cf_buf_span(&walk->path), true, &target, &in);
-    if (err) cf_run_trouble(walk->run, parent, entry->name, err);
+    if (err) cf_restorer_trouble(walk->run, parent, entry->name, err);
     if (err || !in) return NULL;
     return push(walk, &entry->node, target, true);
 }
 
 /* ---- Files ---- */
 
-static void wait_for_room(cf_run *run) {
+static void wait_for_room(cf_restorer *run) {
     for (;;) {
         pthread_mutex_lock(&run->lock);
         bool full = (run->open_items >= run->files_open_max || run->comparing >= COMPARING_MAX) && !atomic_load(&run->stop);
         bool different = run->different != NULL;
         pthread_mutex_unlock(&run->lock);
         if (different) {
-            cf_run_different(run);
+            cf_restorer_different(run);
             continue;
         }
         if (!full) return;
-        cf_run_flush(run);
+        cf_restorer_flush(run);
         pthread_mutex_lock(&run->lock);
         while ((run->open_items >= run->files_open_max || run->comparing >= COMPARING_MAX) && !run->different && !atomic_load(&run->stop))
-            pthread_cond_wait(&run->room, &run->lock);
+            cf_restorer_wait(run);
         pthread_mutex_unlock(&run->lock);
     }
 }
 
-static cf_err *preview(cf_run *run, cf_item *item, cf_span path) {
+static cf_err *preview(cf_restorer *run, cf_item *item, cf_span path) {
     bool same = false, skip = false;
     cf_restore_action action = CF_RESTORE_CREATE;
-    if (item->target->fd >= 0) CF_TRY(cf_run_resolve(&run->self, item, &same, &skip, &action));
+    if (item->target->fd >= 0) CF_TRY(cf_restorer_resolve(&run->self, item, &same, &skip, &action));
     if (run->options->planned) run->options->planned(run->options->context, path, action, item->size);
     if (same) cf_item_same(item, &run->self);
     else if (skip) cf_item_skip(item, &run->self);
     else {
-        cf_run_count(run, &run->result->files, 1);
-        cf_run_count(run, &run->result->bytes, item->size);
+        cf_restorer_count(run, &run->result->files, 1);
+        cf_restorer_count(run, &run->result->bytes, item->size);
         cf_item_free(item, &run->self);
     }
     return NULL;
 }
 
-static cf_err *push_compare(cf_run *run, cf_item *item) {
+static cf_err *push_compare(cf_restorer *run, cf_item *item) {
     cf_task *task = calloc(1, sizeof *task);
     if (!task) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a comparison");
     task->compare = item;
-    cf_run_push(run, task, 1);
+    cf_restorer_push(run, task, 1);
     return NULL;
 }
 
 static cf_err *file(struct walk *walk, cf_target *target, const cf_entry *entry) {
-    cf_run *run = walk->run;
+    cf_restorer *run = walk->run;
     cf_links *links = NULL;
     bool first = true;
     wait_for_room(run);
-    if (cf_run_stopped(run)) return NULL;
+    if (cf_restorer_stopped(run)) return NULL;
     if (entry->link_group && !run->options->dry_run) CF_TRY(cf_links_join(run, target, entry, &links, &first));
     if (!first) return NULL;
     bool compare = !target->fresh;
@@ -256,7 +256,7 @@ static cf_err *file(struct walk *walk, cf_target *target, const cf_entry *entry)
         return err;
     }
     if (!compare) {
-        cf_run_plan_file(run, item, entry);
+        cf_restorer_plan_file(run, item, entry);
         return NULL;
     }
     err = push_compare(run, item);
@@ -267,7 +267,7 @@ static cf_err *file(struct walk *walk, cf_target *target, const cf_entry *entry)
 static void not_backed_up(struct walk *walk, const cf_entry *entry) {
     CF_AUTO_FREE char *printable = cf_text_printable(cf_buf_span(&walk->path));
     const cf_catalogue_row *row = cf_catalogue_find((cf_code)entry->code);
-    cf_run_warn(walk->run, cf_buf_span(&walk->path),
+    cf_restorer_warn(walk->run, cf_buf_span(&walk->path),
                 cf_fail(CF_ERR_ENTRY_NOT_BACKED_UP, "%s: %u %s", printable ? printable : "", entry->code, row ? row->name : "unknown"));
 }
 
@@ -287,8 +287,8 @@ static cf_err *visit(struct walk *walk, const cf_entry *entry) {
     cf_target *target = walk->stack[walk->depth - 1].target;
     cf_err *err = NULL;
     if (entry->meta.type == CF_TYPE_FILE) err = file(walk, target, entry);
-    else cf_run_special(walk->run, target, entry);
-    if (err) cf_run_trouble(walk->run, target, entry->name, err);
+    else cf_restorer_special(walk->run, target, entry);
+    if (err) cf_restorer_trouble(walk->run, target, entry->name, err);
     return NULL;
 }
 
@@ -315,7 +315,7 @@ static cf_err *remember(struct walk *walk, struct frame *frame, const cf_entry *
 }
 
 static cf_err *walk_all(struct walk *walk) {
-    while (walk->depth > 0 && !cf_run_stopped(walk->run)) {
+    while (walk->depth > 0 && !cf_restorer_stopped(walk->run)) {
         struct frame *frame = &walk->stack[walk->depth - 1];
         cf_entry entry;
         bool more = false;
@@ -324,8 +324,8 @@ static cf_err *walk_all(struct walk *walk) {
             bool opened = frame->reader != NULL;
             cf_target *at = frame->target ? frame->target : nearest(walk);
             walk->path.size = frame->path_size;
-            if (cf_err_has(err, CF_F_DAMAGE)) cf_run_damaged(walk->run, cf_buf_span(&walk->path), err);
-            else cf_run_trouble(walk->run, at, (cf_span){0}, err);
+            if (cf_err_has(err, CF_F_DAMAGE)) cf_restorer_damaged(walk->run, cf_buf_span(&walk->path), err);
+            else cf_restorer_trouble(walk->run, at, (cf_span){0}, err);
             if (opened) continue;
         } else if (more) {
             CF_TRY(remember(walk, frame, &entry));
@@ -338,18 +338,18 @@ static cf_err *walk_all(struct walk *walk) {
     return NULL;
 }
 
-static void settle(cf_run *run) {
+static void settle(cf_restorer *run) {
     for (bool idle = false; !idle;) {
-        cf_run_different(run);
-        cf_run_flush(run);
-        cf_run_drain(run);
+        cf_restorer_different(run);
+        cf_restorer_flush(run);
+        cf_restorer_drain(run);
         pthread_mutex_lock(&run->lock);
         idle = run->queued == 0 && !run->different;
         pthread_mutex_unlock(&run->lock);
     }
 }
 
-static cf_err *open_top(cf_run *run) {
+static cf_err *open_top(cf_restorer *run) {
     const cf_restore_options *options = run->options;
     const char *path = options->to ? options->to : "/";
     CF_TRY(cf_target_new(run, NULL, NULL, &run->top));
@@ -364,7 +364,7 @@ static cf_err *open_top(cf_run *run) {
     return NULL;
 }
 
-cf_err *cf_run_walk(cf_run *run) {
+cf_err *cf_restorer_walk(cf_restorer *run) {
     struct walk walk = {.run = run};
     cf_buf_init(&walk.path, 16u << 20);
     cf_buf_put_u8(&walk.path, '/');
@@ -378,7 +378,7 @@ cf_err *cf_run_walk(cf_run *run) {
         err = push(&walk, &run->point->root.tree, run->top, all);
     }
     if (!err) err = walk_all(&walk);
-    if (err) cf_run_fatal(run, err);
+    if (err) cf_restorer_fatal(run, err);
     while (walk.depth > 0) frame_close(&walk, &walk.stack[--walk.depth]);
     settle(run);
     if (run->top) {

@@ -58,14 +58,17 @@ static void put_by_type(const cf_entry *entry, cf_buf *out) {
         cf_ref_encode(&entry->node, out);
         cf_totals_put(&entry->totals, out);
         break;
-    case CF_TYPE_SYMLINK: cf_buf_put_bytes(out, entry->meta.target); break;
+    case CF_TYPE_SYMLINK:
+        cf_buf_put_bytes(out, entry->meta.target);
+        break;
     case CF_TYPE_CHARACTER:
     case CF_TYPE_BLOCK:
         cf_buf_put_varint(out, entry->meta.device_major);
         cf_buf_put_varint(out, entry->meta.device_minor);
         break;
     case CF_TYPE_FIFO:
-    case CF_TYPE_SOCKET: break;
+    case CF_TYPE_SOCKET:
+        break;
     }
 }
 
@@ -173,7 +176,8 @@ static const char *take_file(cf_cursor *cursor, cf_entry *entry) {
 static const char *take_by_type(cf_cursor *cursor, cf_entry *entry) {
     cf_meta *meta = &entry->meta;
     switch (meta->type) {
-    case CF_TYPE_FILE: return take_file(cursor, entry);
+    case CF_TYPE_FILE:
+        return take_file(cursor, entry);
     case CF_TYPE_DIRECTORY:
         cf_ref_decode(cursor, &entry->node);
         cf_totals_take(cursor, &entry->totals);
@@ -189,7 +193,8 @@ static const char *take_by_type(cf_cursor *cursor, cf_entry *entry) {
         meta->device_minor = (uint32_t)cf_cursor_varint_max(cursor, UINT32_MAX);
         break;
     case CF_TYPE_FIFO:
-    case CF_TYPE_SOCKET: break;
+    case CF_TYPE_SOCKET:
+        break;
     }
     return cursor->failed ? "truncated" : NULL;
 }

@@ -81,7 +81,8 @@ cf_err *cf_xattrs_decode(cf_span bytes, cf_xattr *xattrs, uint32_t *count) {
     cf_cursor cursor = cf_cursor_of(bytes);
     uint32_t number = 0;
     const char *reason = cf_xattrs_take(&cursor, xattrs, &number);
-    if (reason) return cf_fail_reason(CF_ERR_FORMAT, reason, "extended attributes of %zu bytes: %s", bytes.size, reason);
+    if (reason)
+        return cf_fail_reason(CF_ERR_FORMAT, reason, "extended attributes of %zu bytes: %s", bytes.size, reason);
     CF_TRY(cf_cursor_done(&cursor, CF_ERR_FORMAT, "extended attributes"));
     *count = number;
     return NULL;

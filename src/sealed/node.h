@@ -14,7 +14,8 @@ enum {
     CF_ENTRY_REFS_MAX = 1024,
     CF_LIST_REFS_MAX = 2048,
     CF_DEPTH_MAX = 6,
-    CF_EXTENTS_MAX = 4096, /* data extents in an entry: a writer joins neighbours (stores holes as zeros) to stay below */
+    CF_EXTENTS_MAX =
+        4096, /* data extents in an entry: a writer joins neighbours (stores holes as zeros) to stay below */
     CF_XATTRS_MAX = 4096,
     CF_XATTR_VALUE_MAX = 65536,
     CF_XATTR_INLINE_MAX = 8192, /* a writer stores a larger encoding as chunks */
@@ -42,20 +43,20 @@ typedef struct cf_data_extent { /* of a sparse file */
 /* One entry of a directory. Everything is borrowed. */
 typedef struct cf_entry {
     cf_span name;
-    cf_meta meta;           /* with meta.xattrs when they are inline                                       */
-    bool xattrs_chunked;    /* then xattr_content instead of meta.xattrs                                   */
+    cf_meta meta;        /* with meta.xattrs when they are inline                                       */
+    bool xattrs_chunked; /* then xattr_content instead of meta.xattrs                                   */
     cf_content xattr_content;
-    bool changed;           /* flag 64 */
-    bool implied;           /* flag 256 */
-    bool not_read;          /* flag 128, with code                                                         */
+    bool changed;  /* flag 64 */
+    bool implied;  /* flag 256 */
+    bool not_read; /* flag 128, with code                                                         */
     uint32_t code;
-    uint64_t link_group;    /* 0: none */
-    bool sparse;            /* then extents: encoded varint pairs, extent_count of them                     */
+    uint64_t link_group; /* 0: none */
+    bool sparse;         /* then extents: encoded varint pairs, extent_count of them                     */
     uint32_t extent_count;
-    cf_span extents;        /* encoded (gap, length) pairs: cf_extents_next                                 */
-    cf_content content;     /* FILE */
-    cf_ref node;            /* DIRECTORY */
-    cf_totals totals;       /* DIRECTORY */
+    cf_span extents;    /* encoded (gap, length) pairs: cf_extents_next                                 */
+    cf_content content; /* FILE */
+    cf_ref node;        /* DIRECTORY */
+    cf_totals totals;   /* DIRECTORY */
 } cf_entry;
 
 void cf_ref_encode(const cf_ref *ref, cf_buf *out);

@@ -108,9 +108,12 @@ static cf_err *check_refs(cf_node_reader *reader) {
 
 static cf_err *check(cf_node_reader *reader) {
     switch (reader->kind) {
-    case CF_NODE_ENTRIES: return check_entries(reader);
-    case CF_NODE_SPLIT: return check_parts(reader);
-    case CF_NODE_LIST: return check_refs(reader);
+    case CF_NODE_ENTRIES:
+        return check_entries(reader);
+    case CF_NODE_SPLIT:
+        return check_parts(reader);
+    case CF_NODE_LIST:
+        return check_refs(reader);
     }
     return cf_fail_reason(CF_ERR_FORMAT, "kind", "tree node of kind %u", (unsigned)reader->kind);
 }

@@ -10,7 +10,7 @@ struct table {
     struct known {
         uint32_t id;
         uint32_t name_at, name_size; /* in encoded */
-    } *known;
+    } * known;
     uint32_t count, capacity, recent;
 };
 

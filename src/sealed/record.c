@@ -3,6 +3,7 @@
 #include "sealed/pair.h"
 #include "sealed/slot.h"
 #include "sealed/slot_internal.h"
+#include "visible/slot_header.h"
 
 static const uint8_t MAGIC[4] = {'C', 'F', 'K', 'R'};
 enum { VERSION = 1, AT_SESSION = 24, AT_COMMITMENT = 40, AT_NONCE = 72, AT_SEALED = 84 };
@@ -42,24 +43,17 @@ cf_err *cf_record_seal_with(const cf_secret *master, const cf_id16 *server, cons
     return err;
 }
 
-cf_err *cf_record_seal(const cf_secret *master, const cf_id16 *server, const cf_id16 *session, const cf_secret *session_key,
-                       uint8_t out[CF_RECORD_SIZE]) {
+cf_err *cf_record_seal(const cf_secret *master, const cf_id16 *server, const cf_id16 *session,
+                       const cf_secret *session_key, uint8_t out[CF_RECORD_SIZE]) {
     uint8_t nonce[CF_NONCE_SIZE];
     CF_TRY(cf_random(nonce, sizeof nonce));
     return cf_record_seal_with(master, server, session, session_key, nonce, out);
 }
 
 static cf_err *check_frame(const cf_id16 *server, cf_span record) {
-    if (record.size != CF_RECORD_SIZE)
-        return cf_fail_reason(CF_ERR_FORMAT, record.size < CF_RECORD_SIZE ? "truncated" : "trailing",
-                              "a key record of %zu bytes", record.size);
-    const uint8_t *at = record.data;
-    unsigned version = at[4] | (unsigned)at[5] << 8;
-    if (memcmp(at, MAGIC, 4) != 0) return cf_fail_reason(CF_ERR_FORMAT, "magic", "this is not a key record");
-    if (version != VERSION)
-        return cf_fail_reason(CF_ERR_FORMAT_VERSION, "version", "key record of version %u", version);
-    if (at[6] || at[7]) return cf_fail_reason(CF_ERR_FORMAT, "reserved", "key record: a reserved field is not zero");
-    if (memcmp(at + 8, server->bytes, 16) != 0)
+    cf_id16 of, session;
+    CF_TRY(cf_key_record_header_decode(record, &of, &session));
+    if (!cf_id16_equal(&of, server))
         return cf_fail_reason(CF_ERR_SEAL_BROKEN, "relabelled", "the key record is another server's");
     return NULL;
 }

@@ -8,7 +8,14 @@
 #include "sealed/pair.h"
 #include "sealed/root_internal.h"
 
-enum { VERSION = 1, PREFIX_SIZE = 80, ADDITIONAL_SIZE = PREFIX_SIZE + 4, HOST_MAX = 255, AGENT_MAX = 64, TEXT_MAX = 4095 };
+enum {
+    VERSION = 1,
+    PREFIX_SIZE = 80,
+    ADDITIONAL_SIZE = PREFIX_SIZE + 4,
+    HOST_MAX = 255,
+    AGENT_MAX = 64,
+    TEXT_MAX = 4095
+};
 
 static void put_texts(const cf_span *texts, size_t count, cf_buf *out) {
     cf_buf_put_varint(out, count);
@@ -139,8 +146,8 @@ static cf_err *seal(const cf_key_pair_bytes *pair, const uint8_t prefix[80], con
     return err;
 }
 
-cf_err *cf_root_seal(const cf_root *root, const cf_secret *session_key, const uint8_t prefix[80], uint8_t commitment[32],
-                     cf_buf *out) {
+cf_err *cf_root_seal(const cf_root *root, const cf_secret *session_key, const uint8_t prefix[80],
+                     uint8_t commitment[32], cf_buf *out) {
     /* Drawn, not fixed: a commit that is tried again may seal another root under the same session key. */
     uint8_t nonce[CF_NONCE_SIZE];
     CF_TRY(cf_random(nonce, sizeof nonce));

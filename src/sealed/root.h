@@ -28,8 +28,8 @@ typedef struct cf_root {
 
 /* cf_root_seal: encodes and seals; additional = the point's first 80 header bytes || "root".
  * commitment (32 bytes) goes into the point's header.                                                       */
-cf_err *cf_root_seal(const cf_root *root, const cf_secret *session_key, const uint8_t prefix[80], uint8_t commitment[32],
-                     cf_buf *out);
+cf_err *cf_root_seal(const cf_root *root, const cf_secret *session_key, const uint8_t prefix[80],
+                     uint8_t commitment[32], cf_buf *out);
 /* cf_root_open: decodes into *root, whose spans and arrays live in *storage (wiped by the caller with
  * cf_root_wipe). Checks that server, session, counter and previous are the frame's, and that summary, pack
  * list and map have the hashes that the root names. Fails: SEAL_BROKEN (reasons "commitment", "tag",

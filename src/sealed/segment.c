@@ -102,7 +102,8 @@ static size_t put_payload(cf_segment_codec *codec, cf_span raw, uint8_t *out, ui
 }
 
 /* The stored form into out, which has room for cf_segment_stored_max. */
-static cf_err *seal_into(cf_segment_codec *codec, const cf_segment_place *place, cf_span raw, uint8_t *out, size_t *size) {
+static cf_err *seal_into(cf_segment_codec *codec, const cf_segment_place *place, cf_span raw, uint8_t *out,
+                         size_t *size) {
     uint8_t *plain = out + METHOD_SIZE;
     size_t payload = put_payload(codec, raw, plain + SIZES_SIZE, out);
     put_u32(plain, payload);
@@ -112,7 +113,8 @@ static cf_err *seal_into(cf_segment_codec *codec, const cf_segment_place *place,
     uint8_t additional[ADDITIONAL_SIZE], nonce[CF_NONCE_SIZE];
     additional_data(place, out[0], additional);
     nonce_of(place, nonce);
-    CF_TRY(cf_sealer_seal(codec->sealer, nonce, cf_span_of(additional, sizeof additional), cf_span_of(plain, padded), plain));
+    CF_TRY(cf_sealer_seal(codec->sealer, nonce, cf_span_of(additional, sizeof additional), cf_span_of(plain, padded),
+                          plain));
     *size = METHOD_SIZE + padded + CF_TAG_SIZE;
     return NULL;
 }
@@ -126,13 +128,15 @@ static cf_err *check_sealed(cf_segment_codec *codec, const uint8_t key[32], cons
     if (!err) cf_xxh3_128(cf_buf_span(&codec->check), got);
     if (!err && memcmp(got, want, sizeof got) == 0) return NULL;
     if (cf_err_code(err) == CF_ERR_OUT_OF_MEMORY) return err;
-    return cf_wrap_reason(err, CF_ERR_SEAL_BROKEN, "memory", "a segment that was just sealed does not open to the same bytes");
+    return cf_wrap_reason(err, CF_ERR_SEAL_BROKEN, "memory",
+                          "a segment that was just sealed does not open to the same bytes");
 }
 
 cf_err *cf_segment_seal(cf_segment_codec *codec, const uint8_t key[32], const cf_segment_place *place, cf_span raw,
                         bool verify, cf_buf *out) {
     if (raw.size < 1 || raw.size > raw_max(place) || place->pack < 1 || place->pack > CF_PACK_NUMBER_MAX)
-        return cf_fail(CF_ERR_INTERNAL, "a segment of %zu bytes in pack %llu", raw.size, (unsigned long long)place->pack);
+        return cf_fail(CF_ERR_INTERNAL, "a segment of %zu bytes in pack %llu", raw.size,
+                       (unsigned long long)place->pack);
     CF_TRY(cf_sealer_set_key(codec->sealer, key));
     uint8_t want[16];
     if (verify) cf_xxh3_128(raw, want);
@@ -171,8 +175,8 @@ cf_err *cf_segment_unpack(cf_segment_codec *codec, uint8_t method, cf_span plain
     if (method > METHOD_ZSTD) return cf_fail_reason(CF_ERR_FORMAT, "method", "segment: method %u", method);
     if (raw_size < 1 || raw_size > limit || stored_size < 1 || stored_size > cf_cursor_left(&cursor) ||
         (method == METHOD_RAW && stored_size != raw_size))
-        return cf_fail_reason(CF_ERR_FORMAT, "size", "segment: %zu bytes stored, %zu raw, method %u", stored_size, raw_size,
-                              method);
+        return cf_fail_reason(CF_ERR_FORMAT, "size", "segment: %zu bytes stored, %zu raw, method %u", stored_size,
+                              raw_size, method);
     cf_span payload = cf_cursor_take(&cursor, stored_size);
     if (plain.size != cf_segment_padded(SIZES_SIZE + stored_size) ||
         !all_zero(plain.data + SIZES_SIZE + stored_size, plain.size - SIZES_SIZE - stored_size))

@@ -3,10 +3,17 @@
 #include "digest/digest.h"
 #include "keys/keys.h"
 #include "sealed/slot_internal.h"
+#include "visible/slot_header.h"
+
+_Static_assert((int)CF_SLOT_SIZE == CF_SLOT_BYTES && (int)CF_RECORD_SIZE == CF_KEY_RECORD_BYTES &&
+                   (int)CF_KDF_MEMORY_MIN_KIB == CF_SLOT_MEMORY_MIN_KIB &&
+                   (int)CF_KDF_MEMORY_MAX_KIB == CF_SLOT_MEMORY_MAX_KIB &&
+                   (int)CF_KDF_PASSES_MIN == CF_SLOT_PASSES_MIN && (int)CF_KDF_PASSES_MAX == CF_SLOT_PASSES_MAX,
+               "both sides of the wall read the same slots");
 
 static const uint8_t MAGIC[4] = {'C', 'F', 'K', 'S'};
 enum { VERSION = 1, KIND_PASSPHRASE = 1, LANES = 1, KEYS_SIZE = 4 * CF_KEY_SIZE };
-enum { AT_SALT = 40, AT_PUBLIC = 56, AT_COMMITMENT = 88, AT_NONCE = 120, AT_SEALED = 132 };
+enum { AT_SALT = 40, AT_COMMITMENT = 88, AT_NONCE = 120, AT_SEALED = 132 };
 
 void cf_server_keys_free(cf_server_keys *keys) {
     if (!keys) return;
@@ -116,39 +123,12 @@ cf_err *cf_slot_seal(const cf_server_keys *keys, const cf_slot_params *params, c
     return cf_slot_seal_with(keys, params, passphrase, salt, nonce, out);
 }
 
-static cf_err *check_costs(const cf_slot_params *params) {
-    if (params->memory_kib < CF_KDF_MEMORY_MIN_KIB || params->memory_kib > CF_KDF_MEMORY_MAX_KIB ||
-        params->passes < CF_KDF_PASSES_MIN || params->passes > CF_KDF_PASSES_MAX)
-        return cf_fail_reason(CF_ERR_FORMAT, "kdf_limits", "key slot: Argon2id costs of %u KiB and %u passes",
-                              params->memory_kib, params->passes);
-    return NULL;
-}
-
 cf_err *cf_slot_peek(cf_span slot, cf_slot_params *params, uint8_t public_key[32]) {
-    if (slot.size != CF_SLOT_SIZE)
-        return cf_fail_reason(CF_ERR_FORMAT, slot.size < CF_SLOT_SIZE ? "truncated" : "trailing",
-                              "a key slot of %zu bytes", slot.size);
-    cf_cursor cursor = cf_cursor_of(slot);
-    cf_slot_params made = {0};
-    uint8_t magic[4];
-    cf_cursor_copy(&cursor, magic, 4);
-    uint16_t version = cf_cursor_u16(&cursor);
-    uint8_t kind = cf_cursor_u8(&cursor);
-    uint8_t zero = cf_cursor_u8(&cursor);
-    cf_cursor_copy(&cursor, made.server.bytes, 16);
-    made.number = cf_cursor_u32(&cursor);
-    made.memory_kib = cf_cursor_u32(&cursor);
-    made.passes = cf_cursor_u32(&cursor);
-    uint32_t lanes = cf_cursor_u32(&cursor);
-    if (memcmp(magic, MAGIC, 4) != 0) return cf_fail_reason(CF_ERR_FORMAT, "magic", "this is not a key slot");
-    if (version != VERSION) return cf_fail_reason(CF_ERR_FORMAT_VERSION, "version", "key slot of version %u", version);
-    if (kind != KIND_PASSPHRASE) return cf_fail_reason(CF_ERR_FORMAT_VERSION, "kind", "key slot of kind %u", kind);
-    if (zero != 0) return cf_fail_reason(CF_ERR_FORMAT, "reserved", "key slot: reserved byte is %u", zero);
-    if (made.number < 1) return cf_fail_reason(CF_ERR_FORMAT, "number", "key slot number 0");
-    if (lanes != LANES) return cf_fail_reason(CF_ERR_FORMAT, "kdf_limits", "key slot: %u Argon2id lanes", lanes);
-    CF_TRY(check_costs(&made));
-    *params = made;
-    if (public_key) memcpy(public_key, slot.data + AT_PUBLIC, 32);
+    cf_slot_header header;
+    CF_TRY(cf_slot_header_decode(slot, &header));
+    *params = (cf_slot_params){
+        .server = header.server, .number = header.number, .memory_kib = header.memory_kib, .passes = header.passes};
+    if (public_key) memcpy(public_key, header.public_key, sizeof header.public_key);
     return NULL;
 }
 

@@ -39,8 +39,8 @@ cf_err *cf_slot_auth_seed(const uint8_t salt[16], uint32_t memory_kib, uint32_t 
                           cf_secret **auth_seed);
 
 /* Key records: one session key each.                                                                        */
-cf_err *cf_record_seal(const cf_secret *master, const cf_id16 *server, const cf_id16 *session, const cf_secret *session_key,
-                       uint8_t out[CF_RECORD_SIZE]);
+cf_err *cf_record_seal(const cf_secret *master, const cf_id16 *server, const cf_id16 *session,
+                       const cf_secret *session_key, uint8_t out[CF_RECORD_SIZE]);
 cf_err *cf_record_open(const cf_secret *master, const cf_id16 *server, cf_span record, cf_id16 *session,
                        cf_secret **session_key);
 

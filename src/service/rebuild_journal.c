@@ -4,6 +4,14 @@
 
 #include "proto/json.h"
 
+/* Rows refer to their server: an entry whose server is unknown (its own entry is damaged) is passed over. */
+static cf_err *need_server(cf_rebuild *job, const cf_id16 *id) {
+    cf_server_row row;
+    bool found = false;
+    CF_TRY(cf_records_find_server(job->vault->records, id, &found, &row));
+    return found ? NULL : cf_fail(CF_ERR_UNKNOWN_SERVER, "no journal entry registers this server");
+}
+
 static cf_err *take_vault(cf_rebuild *job, cf_json_reader *reader, const cf_journal_entry *entry) {
     cf_vault_row *row = &job->vault->row;
     cf_json_read_hex(reader, "vault_id", row->id.bytes, 16);
@@ -42,6 +50,7 @@ static cf_err *take_token(cf_rebuild *job, cf_json_reader *reader, const cf_jour
     row.expires = (int64_t)cf_json_read_number(reader, "expires", 0, INT64_MAX);
     bool has_instance = cf_json_read_optional_hex(reader, "instance", instance.bytes, 16);
     CF_TRY(cf_json_done(reader));
+    CF_TRY(need_server(job, &row.server));
     CF_TRY(cf_records_find_token(job->vault->records, &row.sha256, &found, &known));
     if (found) return NULL;
     CF_TRY(cf_records_add_token(job->vault->records, &row));
@@ -91,6 +100,7 @@ static cf_err *take_block(cf_rebuild *job, cf_json_reader *reader) {
     row.after = cf_json_read_optional_number(reader, "after", CF_PACK_NUMBER_MAX, 0);
     CF_TRY(cf_json_done(reader));
     cf_records *records = job->vault->records;
+    CF_TRY(need_server(job, &row.server));
     CF_TRY(cf_records_set_next_number(records, &row.server, end));
     if (!whole || row.first == 0 || end <= row.first || end - row.first > UINT32_MAX) return NULL;
     row.count = (uint32_t)(end - row.first);

@@ -49,7 +49,8 @@ cf_err *cf_journal_decode(cf_span bytes, cf_journal_entry *entry) {
     cf_cursor_copy(&cursor, stored, SUM_SIZE);
     CF_TRY(cf_cursor_done(&cursor, CF_ERR_FORMAT, "journal object"));
     cf_xxh3_128(cf_span_of(bytes.data, summed), sum);
-    if (memcmp(sum, stored, SUM_SIZE) != 0) return cf_fail_reason(CF_ERR_FORMAT, "sum", "the journal object is damaged");
+    if (memcmp(sum, stored, SUM_SIZE) != 0)
+        return cf_fail_reason(CF_ERR_FORMAT, "sum", "the journal object is damaged");
     /* After the sum: damage is not reported as a newer version. */
     if (!known(made.type))
         return cf_fail_reason(CF_ERR_FORMAT_VERSION, "type", "journal object of unknown type %u", made.type);

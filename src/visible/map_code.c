@@ -81,7 +81,7 @@ struct change {
     uint64_t pack;
 };
 
-struct walk { /* both maps, in step */
+struct walk {                 /* both maps, in step */
     const cf_map *map, *base; /* base may be NULL */
     size_t at_map, at_base;
     const cf_live *next, *old;
@@ -113,8 +113,8 @@ static cf_err *put_header(const cf_map_header *header, const cf_map *base, cf_ma
     if (header->delta != (base != NULL) || !chain_fits)
         return cf_fail(CF_ERR_INTERNAL, "liveness map: delta %d, chain %u", header->delta, header->chain);
     cf_buf_put_u8(out, VERSION);
-    cf_buf_put_u8(out, (uint8_t)((header->delta ? FLAG_DELTA : 0) | (header->exact ? FLAG_EXACT : 0) |
-                                 (fill ? FLAG_FILL : 0)));
+    cf_buf_put_u8(
+        out, (uint8_t)((header->delta ? FLAG_DELTA : 0) | (header->exact ? FLAG_EXACT : 0) | (fill ? FLAG_FILL : 0)));
     if (header->delta) {
         cf_buf_put(out, header->base.bytes, 32);
         cf_buf_put_u8(out, header->chain);
@@ -245,9 +245,14 @@ static cf_err *take_live(struct decoder *decoder, const cf_map_header *header, c
         if (!decoder->cursor.failed) take_range(decoder, live, 0, count);
         break;
     }
-    case CODE_RANGES: take_ranges(decoder, live); break;
-    case CODE_MASK: take_mask(decoder, live); break;
-    default: return cf_fail_reason(CF_ERR_FORMAT, "code", "liveness map: code %u", code);
+    case CODE_RANGES:
+        take_ranges(decoder, live);
+        break;
+    case CODE_MASK:
+        take_mask(decoder, live);
+        break;
+    default:
+        return cf_fail_reason(CF_ERR_FORMAT, "code", "liveness map: code %u", code);
     }
     if (header->has_fill && code != CODE_NONE && !decoder->cursor.failed) take_fill(decoder, live);
     CF_TRY(cf_cursor_check(&decoder->cursor, CF_ERR_FORMAT, "liveness map"));
@@ -265,7 +270,8 @@ static cf_err *copy_until(cf_map *map, const cf_map *base, size_t *cursor, const
     return NULL;
 }
 
-static cf_err *take_pack(struct decoder *decoder, const cf_map_header *header, uint64_t pack, bool in_base, cf_map *map) {
+static cf_err *take_pack(struct decoder *decoder, const cf_map_header *header, uint64_t pack, bool in_base,
+                         cf_map *map) {
     cf_live live = {.pack = pack};
     cf_err *err = take_live(decoder, header, &live);
     if (!err && live.live == 0 && !in_base)

@@ -38,12 +38,16 @@ void cf_name_build(const cf_name *name, char out[CF_NAME_MAX]) {
         cf_hex_encode(name->session.bytes, 16, id);
         (void)snprintf(out + at, room, "/%s", id);
         break;
-    case CF_NAME_SLOT: (void)snprintf(out + at, room, "/%08llx", number); break;
+    case CF_NAME_SLOT:
+        (void)snprintf(out + at, room, "/%08llx", number);
+        break;
     case CF_NAME_POINT:
         cf_hex_encode(name->point.bytes, 32, id);
         (void)snprintf(out + at, room, "/%016llx-%s", number, id);
         break;
-    case CF_NAME_JOURNAL: (void)snprintf(out + at, room, "/%016llx", number); break;
+    case CF_NAME_JOURNAL:
+        (void)snprintf(out + at, room, "/%016llx", number);
+        break;
     }
 }
 
@@ -97,7 +101,8 @@ static bool take_number(const char **at, size_t size, uint64_t *number) {
 
 static bool take_pack(const char **at, cf_name *name) {
     uint64_t generation = 0;
-    if (!take_number(at, 8, &name->number) || !take_text(at, "-") || !take_hex(at, name->session.bytes, 16)) return false;
+    if (!take_number(at, 8, &name->number) || !take_text(at, "-") || !take_hex(at, name->session.bytes, 16))
+        return false;
     if (take_text(at, ".") && (!take_number(at, 4, &generation) || generation == 0)) return false;
     name->generation = (uint32_t)generation;
     return name->number >= 1 && name->number <= CF_PACK_NUMBER_MAX;
@@ -119,13 +124,17 @@ static bool take_type(const char **at, cf_name *name) {
 
 static bool take_parts(const char **at, cf_name *name) {
     switch (name->type) {
-    case CF_NAME_PACK: return take_pack(at, name);
-    case CF_NAME_RECORD: return take_hex(at, name->session.bytes, 16);
-    case CF_NAME_SLOT: return take_number(at, 4, &name->number) && name->number >= 1;
+    case CF_NAME_PACK:
+        return take_pack(at, name);
+    case CF_NAME_RECORD:
+        return take_hex(at, name->session.bytes, 16);
+    case CF_NAME_SLOT:
+        return take_number(at, 4, &name->number) && name->number >= 1;
     case CF_NAME_POINT:
         return take_number(at, 8, &name->number) && name->number >= 1 && take_text(at, "-") &&
                take_hex(at, name->point.bytes, 32);
-    case CF_NAME_JOURNAL: return take_number(at, 8, &name->number);
+    case CF_NAME_JOURNAL:
+        return take_number(at, 8, &name->number);
     }
     return false;
 }

@@ -75,8 +75,7 @@ void cf_pack_tail_encode(const uint8_t header[CF_PACK_HEADER_SIZE], uint64_t tab
     cf_buf_put_u32(out, 0);
     if (out->failed) return;
     uint8_t sum[16];
-    CF_AUTO(cf_err) err =
-        sum_of(cf_span_of(copy, sizeof copy), cf_span_of(out->data + start, out->size - start), sum);
+    CF_AUTO(cf_err) err = sum_of(cf_span_of(copy, sizeof copy), cf_span_of(out->data + start, out->size - start), sum);
     if (err) out->failed = true;
     cf_buf_put(out, sum, 16);
     cf_buf_put(out, END_MAGIC, 8);

@@ -100,7 +100,8 @@ cf_err *cf_point_decode(cf_span bytes, cf_point_frame *frame) {
     cf_cursor_copy(&cursor, stored, SUM_SIZE);
     CF_TRY(cf_cursor_done(&cursor, CF_ERR_FORMAT, "recovery point"));
     cf_xxh3_128(cf_span_of(bytes.data, summed), sum);
-    if (memcmp(sum, stored, SUM_SIZE) != 0) return cf_fail_reason(CF_ERR_FORMAT, "sum", "the recovery point is damaged");
+    if (memcmp(sum, stored, SUM_SIZE) != 0)
+        return cf_fail_reason(CF_ERR_FORMAT, "sum", "the recovery point is damaged");
     CF_TRY(check_sizes(&made));
     *frame = made;
     return NULL;
@@ -112,9 +113,9 @@ void cf_summary_encode(const cf_summary *summary, cf_buf *out) {
     cf_buf_put_u8(out, summary->tracked ? 1 : 0);
     cf_buf_put_u8(out, summary->with_warnings ? 1 : 0);
     const uint64_t numbers[] = {
-        summary->started,     summary->finished,      summary->files,           summary->directories,
-        summary->others,      summary->bytes,         summary->files_new,       summary->files_changed,
-        summary->files_unchanged, summary->bytes_read, summary->bytes_stored,   summary->warnings,
+        summary->started,         summary->finished,   summary->files,        summary->directories,
+        summary->others,          summary->bytes,      summary->files_new,    summary->files_changed,
+        summary->files_unchanged, summary->bytes_read, summary->bytes_stored, summary->warnings,
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) cf_buf_put_varint(out, numbers[i]);
     cf_buf_put(out, summary->selection_id.bytes, 16);
@@ -131,8 +132,9 @@ cf_err *cf_summary_decode(cf_span bytes, cf_summary *summary) {
     uint8_t scan = cf_cursor_u8(&cursor);
     uint8_t flags = cf_cursor_u8(&cursor);
     uint64_t *const numbers[] = {
-        &made.started,   &made.finished,      &made.files,           &made.directories, &made.others,       &made.bytes,
-        &made.files_new, &made.files_changed, &made.files_unchanged, &made.bytes_read,  &made.bytes_stored, &made.warnings,
+        &made.started,         &made.finished,   &made.files,        &made.directories,
+        &made.others,          &made.bytes,      &made.files_new,    &made.files_changed,
+        &made.files_unchanged, &made.bytes_read, &made.bytes_stored, &made.warnings,
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) *numbers[i] = cf_cursor_varint(&cursor);
     cf_cursor_copy(&cursor, made.selection_id.bytes, 16);

@@ -12,7 +12,7 @@ typedef enum cf_selection { CF_SELECTION_POLICY = 0, CF_SELECTION_MANUAL = 1 } c
 
 typedef struct cf_summary {
     cf_selection selection;
-    bool tracked;       /* scan: changed folders only; false: full */
+    bool tracked; /* scan: changed folders only; false: full */
     bool with_warnings;
     uint64_t started, finished; /* seconds since 1970, the server's clock */
     uint64_t files, directories, others, bytes;

@@ -1,22 +1,34 @@
 #include "visible/slot_header.h"
 
-enum { MEMORY_MIN = 19456, MEMORY_MAX = 1048576, PASSES_MIN = 2, PASSES_MAX = 16 };
+enum { KIND_PASSPHRASE = 1, LANES = 1 };
 
-static cf_err *check_start(cf_cursor *cursor, const char magic[4], const char *what) {
+/* Size, magic and version. */
+static cf_err *check_start(cf_cursor *cursor, size_t size, const char magic[4], const char *what) {
+    if (cursor->size != size)
+        return cf_fail_reason(CF_ERR_FORMAT, cursor->size < size ? "truncated" : "trailing",
+                              "a %s has %zu bytes, not %zu", what, size, cursor->size);
     char start[4];
     cf_cursor_copy(cursor, start, sizeof start);
     uint16_t version = cf_cursor_u16(cursor);
-    CF_TRY(cf_cursor_check(cursor, CF_ERR_FORMAT, what));
     if (memcmp(start, magic, sizeof start) != 0) return cf_fail_reason(CF_ERR_FORMAT, "magic", "this is no %s", what);
-    if (version != 1) return cf_fail(CF_ERR_FORMAT_VERSION, "a %s of version %u", what, version);
+    if (version != 1) return cf_fail_reason(CF_ERR_FORMAT_VERSION, "version", "a %s of version %u", what, version);
+    return NULL;
+}
+
+static cf_err *check_slot(const cf_slot_header *header, uint8_t kind, uint8_t zero, uint32_t lanes) {
+    if (kind != KIND_PASSPHRASE) return cf_fail_reason(CF_ERR_FORMAT_VERSION, "kind", "a key slot of kind %u", kind);
+    if (zero != 0) return cf_fail_reason(CF_ERR_FORMAT, "reserved", "key slot: a reserved byte is %u", zero);
+    if (header->number == 0) return cf_fail_reason(CF_ERR_FORMAT, "number", "key slot number 0");
+    if (lanes != LANES || header->memory_kib < CF_SLOT_MEMORY_MIN_KIB || header->memory_kib > CF_SLOT_MEMORY_MAX_KIB ||
+        header->passes < CF_SLOT_PASSES_MIN || header->passes > CF_SLOT_PASSES_MAX)
+        return cf_fail_reason(CF_ERR_FORMAT, "kdf_limits", "key slot: Argon2id costs of %u KiB, %u passes, %u lanes",
+                              header->memory_kib, header->passes, lanes);
     return NULL;
 }
 
 cf_err *cf_slot_header_decode(cf_span slot, cf_slot_header *header) {
-    if (slot.size != CF_SLOT_BYTES)
-        return cf_fail_reason(CF_ERR_FORMAT, "size", "a key slot has %d bytes, not %zu", CF_SLOT_BYTES, slot.size);
     cf_cursor cursor = cf_cursor_of(slot);
-    CF_TRY(check_start(&cursor, "CFKS", "key slot"));
+    CF_TRY(check_start(&cursor, CF_SLOT_BYTES, "CFKS", "key slot"));
     cf_slot_header out;
     uint8_t kind = cf_cursor_u8(&cursor), zero = cf_cursor_u8(&cursor);
     cf_cursor_copy(&cursor, out.server.bytes, 16);
@@ -27,26 +39,20 @@ cf_err *cf_slot_header_decode(cf_span slot, cf_slot_header *header) {
     cf_cursor_copy(&cursor, out.salt, sizeof out.salt);
     cf_cursor_copy(&cursor, out.public_key, sizeof out.public_key);
     CF_TRY(cf_cursor_check(&cursor, CF_ERR_FORMAT, "key slot"));
-    if (kind != 1 || zero != 0) return cf_fail(CF_ERR_FORMAT_VERSION, "a key slot of kind %u", kind);
-    if (out.number == 0 || lanes != 1 || out.memory_kib < MEMORY_MIN || out.memory_kib > MEMORY_MAX ||
-        out.passes < PASSES_MIN || out.passes > PASSES_MAX)
-        return cf_fail_reason(CF_ERR_FORMAT, "range", "a key slot's number or costs are out of bounds");
+    CF_TRY(check_slot(&out, kind, zero, lanes));
     *header = out;
     return NULL;
 }
 
 cf_err *cf_key_record_header_decode(cf_span record, cf_id16 *server, cf_id16 *session) {
-    if (record.size != CF_KEY_RECORD_BYTES)
-        return cf_fail_reason(CF_ERR_FORMAT, "size", "a key record has %d bytes, not %zu", CF_KEY_RECORD_BYTES,
-                              record.size);
     cf_cursor cursor = cf_cursor_of(record);
-    CF_TRY(check_start(&cursor, "CFKR", "key record"));
+    CF_TRY(check_start(&cursor, CF_KEY_RECORD_BYTES, "CFKR", "key record"));
     uint16_t zero = cf_cursor_u16(&cursor);
     cf_id16 of, in;
     cf_cursor_copy(&cursor, of.bytes, 16);
     cf_cursor_copy(&cursor, in.bytes, 16);
     CF_TRY(cf_cursor_check(&cursor, CF_ERR_FORMAT, "key record"));
-    if (zero != 0) return cf_fail(CF_ERR_FORMAT_VERSION, "a key record with unknown flags");
+    if (zero != 0) return cf_fail_reason(CF_ERR_FORMAT, "reserved", "key record: a reserved field is not zero");
     *server = of;
     *session = in;
     return NULL;

@@ -7,7 +7,14 @@
 #include "base/err.h"
 #include "base/ids.h"
 
-enum { CF_SLOT_BYTES = 276, CF_KEY_RECORD_BYTES = 132 };
+enum {
+    CF_SLOT_BYTES = 276,
+    CF_KEY_RECORD_BYTES = 132,
+    CF_SLOT_MEMORY_MIN_KIB = 19456,
+    CF_SLOT_MEMORY_MAX_KIB = 1048576,
+    CF_SLOT_PASSES_MIN = 2,
+    CF_SLOT_PASSES_MAX = 16,
+};
 
 typedef struct cf_slot_header {
     cf_id16 server;
@@ -17,7 +24,8 @@ typedef struct cf_slot_header {
     uint8_t public_key[32]; /* Ed25519 */
 } cf_slot_header;
 
-/* Fails: FORMAT, FORMAT_VERSION; also for costs outside the format's bounds.                               */
+/* Fails: FORMAT (reasons "truncated", "trailing", "magic", "reserved", "number", "kdf_limits": costs outside the
+ * format's bounds), FORMAT_VERSION ("version", "kind").                                                   */
 cf_err *cf_slot_header_decode(cf_span slot, cf_slot_header *header) __attribute__((warn_unused_result));
 /* The same for a key record (section 2.2): whose, and of which session.                                    */
 cf_err *cf_key_record_header_decode(cf_span record, cf_id16 *server, cf_id16 *session)

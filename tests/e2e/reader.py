@@ -214,13 +214,17 @@ class Pack:                                                                     
         need(2 <= count <= 65535 and table_at + 32 * count == size - 40, f'{self.what}: extent table')
         table = self.read(table_at, 32 * count)
         need(xxh3(header + table + trailer[:16]) == trailer[16:32], f'{self.what}: checksum of header and extents')
-        self.extents, last, end = {}, -1, 112
+        self.extents, last = {}, -1
         for i in range(count):
             number_, zero, length, offset, digest = struct.unpack_from('<HHIQ16s', table, 32 * i)
             need(number_ > last and zero == 0 and number_ != 0xFFFE, f'{self.what}: extents do not ascend')
-            need(offset >= end and offset + length <= table_at and length > 17, f'{self.what}: extents overlap')
-            self.extents[number_], last, end = (offset, length, digest), number_, offset + length
+            need(length > 17, f'{self.what}: extent of {length} bytes')
+            self.extents[number_], last = (offset, length, digest), number_
         need(last == 0xFFFF, f'{self.what}: no directory')
+        end = 112
+        for offset, length, _ in sorted(self.extents.values()):
+            need(offset >= end and offset + length <= table_at, f'{self.what}: extents overlap')
+            end = offset + length
         keys = hkdf(store.session_key(session), b'coffer pack' + u64(self.number), 64)
         dkeys = hkdf(store.directory_key, b'coffer directory' + u64(self.number), 64, salt=session)
         need((keys[32:], dkeys[32:]) == tags, f'{self.what}: commitment tag')

@@ -100,7 +100,7 @@ def source(stage, rng):
         f.write(rng.randbytes(100000))
     many = os.path.join(top, 'many')
     os.mkdir(many)
-    for i in range(6000):
+    for i in range(2500):
         with open(os.path.join(many, f'a file with a rather long name so that the folder is split {i:06d}'), 'w') as f:
             f.write(str(i))
     os.symlink('nowhere', os.path.join(top, 'dangling'))
@@ -130,7 +130,7 @@ def test_restores_byte_for_byte(stage, vault, server, source):
 def test_older_points_and_deltas(stage, vault, server, source, rng):
     """Every point of a chain opens, also after changes (delta maps) and with a second selection."""
     kept = []
-    for i in range(4):
+    for i in range(3):
         if i:
             harness.change_tree(source, rng)
         point = server.backup(source).ok().summary['point_id']

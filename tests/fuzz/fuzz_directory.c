@@ -13,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (err) return 0;
     CF_AUTO_BUF cf_buf again;
     cf_buf_init(&again, CF_DIRECTORY_RAW_MAX);
-    if (cf_directory_encode(entries, count, &again) || !cf_span_equal(cf_buf_span(&again), cf_span_of(data, size))) abort();
+    if (cf_directory_encode(entries, count, &again) || !cf_span_equal(cf_buf_span(&again), cf_span_of(data, size)))
+        abort();
     return 0;
 }

@@ -38,7 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     cf_ref ref;
     uint32_t count = 0;
     switch (cf_node_reader_kind(reader)) {
-    case CF_NODE_ENTRIES: copy_entries(reader); return 0;
+    case CF_NODE_ENTRIES:
+        copy_entries(reader);
+        return 0;
     case CF_NODE_SPLIT:
         while (cf_node_reader_part(reader, &part)) count++;
         break;

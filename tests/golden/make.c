@@ -94,7 +94,10 @@ static void begin(maker *m, cf_kind kind, size_t session, uint64_t number) {
 }
 
 static cf_ref add(maker *m, cf_span chunk) {
-    cf_ref ref = {.pack = m->header.number, .segment = m->number, .offset = (uint32_t)m->segment.size, .length = (uint32_t)chunk.size};
+    cf_ref ref = {.pack = m->header.number,
+                  .segment = m->number,
+                  .offset = (uint32_t)m->segment.size,
+                  .length = (uint32_t)chunk.size};
     must(cf_mac_chunk_id(m->mac, m->header.kind, chunk, &ref.id));
     cf_buf_put_span(&m->segment, chunk);
     m->chunks[m->chunk_count++] =
@@ -131,8 +134,14 @@ static void finish(maker *m) {
 static cf_entry entry_of(const char *name, cf_file_type type) {
     return (cf_entry){
         .name = cf_span_text(name),
-        .meta = {.type = type, .mode = type == CF_TYPE_DIRECTORY ? 0755 : 0640, .uid = 1000, .gid = 100,
-                 .user = cf_span_text("alice"), .group = cf_span_text("users"), .mtime = {1700000000, 123456789}, .nlink = 1},
+        .meta = {.type = type,
+                 .mode = type == CF_TYPE_DIRECTORY ? 0755 : 0640,
+                 .uid = 1000,
+                 .gid = 100,
+                 .user = cf_span_text("alice"),
+                 .group = cf_span_text("users"),
+                 .mtime = {1700000000, 123456789},
+                 .nlink = 1},
     };
 }
 
@@ -198,10 +207,10 @@ static cf_ref make_data_folder(maker *m, const cf_ref data[4], cf_totals *totals
     cf_buf_init(&list, CF_NODE_MAX);
     cf_buf_init(&extents, 4096);
     cf_entry e[11] = {
-        entry_of("block", CF_TYPE_BLOCK),     entry_of("empty", CF_TYPE_FILE),     entry_of("hello.txt", CF_TYPE_FILE),
-        entry_of("link", CF_TYPE_SYMLINK),    entry_of("listed", CF_TYPE_FILE),    entry_of("many", CF_TYPE_DIRECTORY),
-        entry_of("noise", CF_TYPE_FILE),      entry_of("noise again", CF_TYPE_FILE), entry_of("pipe", CF_TYPE_FIFO),
-        entry_of("sparse", CF_TYPE_FILE),     entry_of("unread", CF_TYPE_FILE),
+        entry_of("block", CF_TYPE_BLOCK),  entry_of("empty", CF_TYPE_FILE),       entry_of("hello.txt", CF_TYPE_FILE),
+        entry_of("link", CF_TYPE_SYMLINK), entry_of("listed", CF_TYPE_FILE),      entry_of("many", CF_TYPE_DIRECTORY),
+        entry_of("noise", CF_TYPE_FILE),   entry_of("noise again", CF_TYPE_FILE), entry_of("pipe", CF_TYPE_FIFO),
+        entry_of("sparse", CF_TYPE_FILE),  entry_of("unread", CF_TYPE_FILE),
     };
     e[0].meta.device_major = 259;
     e[0].meta.device_minor = 7;
@@ -270,17 +279,27 @@ typedef struct point {
     cf_buf object;
 } point;
 
-static void make_point(point *out, size_t session, uint64_t counter, const cf_id32 *previous, const uint8_t record[CF_RECORD_SIZE],
-                       cf_ref tree, cf_totals totals, const cf_pack_name *packs, size_t pack_count, cf_span map) {
+static void make_point(point *out, size_t session, uint64_t counter, const cf_id32 *previous,
+                       const uint8_t record[CF_RECORD_SIZE], cf_ref tree, cf_totals totals, const cf_pack_name *packs,
+                       size_t pack_count, cf_span map) {
     CF_AUTO_BUF cf_buf summary;
     CF_AUTO_BUF cf_buf list;
     CF_AUTO_BUF cf_buf sealed;
     cf_buf_init(&summary, 65536);
     cf_buf_init(&list, 65536);
     cf_buf_init(&sealed, CF_POINT_ROOT_MAX);
-    cf_summary s = {.selection = CF_SELECTION_POLICY, .with_warnings = true, .started = 1700000100, .finished = 1700000160,
-                    .files = totals.files, .directories = totals.directories, .others = totals.others, .bytes = totals.bytes,
-                    .files_new = totals.files, .bytes_read = 4413, .bytes_stored = 3713, .warnings = 1};
+    cf_summary s = {.selection = CF_SELECTION_POLICY,
+                    .with_warnings = true,
+                    .started = 1700000100,
+                    .finished = 1700000160,
+                    .files = totals.files,
+                    .directories = totals.directories,
+                    .others = totals.others,
+                    .bytes = totals.bytes,
+                    .files_new = totals.files,
+                    .bytes_read = 4413,
+                    .bytes_stored = 3713,
+                    .warnings = 1};
     cf_span source = cf_span_text("/srv/data"), exclusion = cf_span_text("*.tmp");
     /* The selection ID, as the format says. */
     CF_AUTO(cf_mac) mac = NULL;
@@ -295,16 +314,32 @@ static void make_point(point *out, size_t session, uint64_t counter, const cf_id
     memcpy(s.selection_id.bytes, tag, 16);
     cf_summary_encode(&s, &summary);
     cf_pack_list_encode(packs, pack_count, &list);
-    cf_root root = {.server = server, .session = sessions[session], .counter = counter, .previous = *previous,
-                    .selection = s.selection, .selection_id = s.selection_id, .time = {1700000100, 42}, .tree = tree,
-                    .totals = totals, .host = cf_span_text("golden"), .agent_version = cf_span_text("0.1.0"),
-                    .sources = &source, .source_count = 1, .exclusions = &exclusion, .exclusion_count = 1};
+    cf_root root = {.server = server,
+                    .session = sessions[session],
+                    .counter = counter,
+                    .previous = *previous,
+                    .selection = s.selection,
+                    .selection_id = s.selection_id,
+                    .time = {1700000100, 42},
+                    .tree = tree,
+                    .totals = totals,
+                    .host = cf_span_text("golden"),
+                    .agent_version = cf_span_text("0.1.0"),
+                    .sources = &source,
+                    .source_count = 1,
+                    .exclusions = &exclusion,
+                    .exclusion_count = 1};
     must(cf_sha256(cf_buf_span(&summary), root.summary_sha256));
     must(cf_sha256(cf_buf_span(&list), root.pack_list_sha256));
     must(cf_sha256(map, root.map_sha256));
-    cf_point_frame frame = {.server = server, .session = sessions[session], .counter = counter, .previous = *previous,
-                            .key_record = cf_span_of(record, CF_RECORD_SIZE), .summary = cf_buf_span(&summary),
-                            .pack_list = cf_buf_span(&list), .map = map};
+    cf_point_frame frame = {.server = server,
+                            .session = sessions[session],
+                            .counter = counter,
+                            .previous = *previous,
+                            .key_record = cf_span_of(record, CF_RECORD_SIZE),
+                            .summary = cf_buf_span(&summary),
+                            .pack_list = cf_buf_span(&list),
+                            .map = map};
     uint8_t prefix[80], nonce[12];
     fill(nonce, sizeof nonce, (uint8_t)(0x80 + 16 * session));
     cf_point_prefix_encode(&frame, prefix);
@@ -321,7 +356,8 @@ static void make_point(point *out, size_t session, uint64_t counter, const cf_id
 static FILE *expectations;
 
 /* A copy with one byte set, cut to size; kind and code go to bad/expect.txt. sum: XXH3 of what is before the last 16. */
-static void bad(const char *name, const char *kind, cf_span good, size_t size, size_t at, int byte, bool sum, const char *want) {
+static void bad(const char *name, const char *kind, cf_span good, size_t size, size_t at, int byte, bool sum,
+                const char *want) {
     CF_AUTO_FREE uint8_t *copy = malloc(good.size + 16);
     if (!copy) exit(1);
     memset(copy, 0, good.size + 16);
@@ -360,10 +396,13 @@ static void make_bad(cf_span slot, cf_span record, cf_span pack, cf_span point_o
     bad("pack-segment", "pack", pack, pack.size, 130, pack.data[130] ^ 1, false, "900203 tag");
     bad("pack-end", "pack", pack, pack.size, pack.size - 1, '2', false, "900201 magic");
     bad("point-cut", "point", point_object, point_object.size - 1, 0, -1, false, "900201 truncated");
-    bad("point-sum", "point", point_object, point_object.size, point_object.size - 1, point_object.data[point_object.size - 1] ^ 1, false, "900201 sum");
+    bad("point-sum", "point", point_object, point_object.size, point_object.size - 1,
+        point_object.data[point_object.size - 1] ^ 1, false, "900201 sum");
     bad("point-counter", "point", point_object, point_object.size, 40, 3, true, "900203 tag");
-    bad("point-summary", "point", point_object, point_object.size, 136 + 132 + 4, point_object.data[136 + 132 + 4] ^ 1, true, "900203 summary");
-    bad("point-commitment", "point", point_object, point_object.size, 104, point_object.data[104] ^ 1, true, "900203 commitment");
+    bad("point-summary", "point", point_object, point_object.size, 136 + 132 + 4, point_object.data[136 + 132 + 4] ^ 1,
+        true, "900203 summary");
+    bad("point-commitment", "point", point_object, point_object.size, 104, point_object.data[104] ^ 1, true,
+        "900203 commitment");
     bad("point-version-2", "point", point_object, point_object.size, 4, 2, true, "900202 version");
     bad("journal-sum", "journal", journal, journal.size, 30, 'x', false, "900201 sum");
     bad("journal-type", "journal", journal, journal.size, 6, 0xf0, true, "900202 type");
@@ -401,10 +440,12 @@ static void make_vectors(const point points[2]) {
         "  },\n"
         "  \"meta\": {\"uid\": 1000, \"user\": \"alice\", \"gid\": 100, \"group\": \"users\", \"mtime\": [1700000000, 123456789]}\n"
         "}\n",
-        "1111111111111111111111111111111111111111111111111111111111111111", "2222222222222222222222222222222222222222222222222222222222222222",
-        "3333333333333333333333333333333333333333333333333333333333333333", "4444444444444444444444444444444444444444444444444444444444444444",
-        "5555555555555555555555555555555555555555555555555555555555555555", "6666666666666666666666666666666666666666666666666666666666666666",
-        id[0], id[1], hex, hex);
+        "1111111111111111111111111111111111111111111111111111111111111111",
+        "2222222222222222222222222222222222222222222222222222222222222222",
+        "3333333333333333333333333333333333333333333333333333333333333333",
+        "4444444444444444444444444444444444444444444444444444444444444444",
+        "5555555555555555555555555555555555555555555555555555555555555555",
+        "6666666666666666666666666666666666666666666666666666666666666666", id[0], id[1], hex, hex);
     if (!line) exit(1);
     put_file("vectors.json", cf_span_text(line));
 }
@@ -440,7 +481,8 @@ int main(int argc, char **argv) {
     fill(sessions[0].bytes, 16, 0xb0);
     fill(sessions[1].bytes, 16, 0xc0);
     keys = calloc(1, sizeof *keys);
-    keys->master = secret_of(0x11), keys->id = secret_of(0x22), keys->gear = secret_of(0x33), keys->directory = secret_of(0x44);
+    keys->master = secret_of(0x11), keys->id = secret_of(0x22), keys->gear = secret_of(0x33),
+    keys->directory = secret_of(0x44);
     session_keys[0] = secret_of(0x55), session_keys[1] = secret_of(0x66);
     static uint8_t slot[CF_SLOT_SIZE], records[2][CF_RECORD_SIZE];
     make_slot(slot);
@@ -478,12 +520,16 @@ int main(int argc, char **argv) {
     make_point(&points[0], 0, 1, &none, records[0], root, totals, first_packs, 2, cf_buf_span(&whole));
     cf_map_header header = {.delta = true, .base = points[0].id, .chain = 1};
     must(cf_map_encode(next, &header, map, NULL, NULL, &delta));
-    make_point(&points[1], 1, 2, &points[0].id, records[1], second_root, second_totals, second_packs, 1, cf_buf_span(&delta));
+    make_point(&points[1], 1, 2, &points[0].id, records[1], second_root, second_totals, second_packs, 1,
+               cf_buf_span(&delta));
 
     CF_AUTO_BUF cf_buf journal;
     cf_buf_init(&journal, 65536);
-    const cf_journal_entry entry = {.type = CF_JOURNAL_NUMBERS_RESERVED, .sequence = 1, .time = 1700000000,
-                                    .body = cf_span_text("{\"server_id\":\"a0a1a2a3a4a5a6a7a8a9aaabacadaeaf\",\"end\":1025}")};
+    const cf_journal_entry entry = {
+        .type = CF_JOURNAL_NUMBERS_RESERVED,
+        .sequence = 1,
+        .time = 1700000000,
+        .body = cf_span_text("{\"server_id\":\"a0a1a2a3a4a5a6a7a8a9aaabacadaeaf\",\"end\":1025}")};
     must(cf_journal_encode(&entry, &journal));
     char name[CF_NAME_MAX];
     cf_name_journal(1, name);

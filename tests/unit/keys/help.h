@@ -17,19 +17,19 @@
 #include "base/text.h"
 
 /* The call must succeed. */
-#define assert_ok(call)                                                                                        \
-    do {                                                                                                       \
-        CF_AUTO(cf_err) help_err_ = (call);                                                                    \
-        if (help_err_) fail_msg("%s: %s (%s)", #call, cf_err_message(help_err_), cf_err_reason(help_err_));    \
+#define assert_ok(call)                                                                                     \
+    do {                                                                                                    \
+        CF_AUTO(cf_err) help_err_ = (call);                                                                 \
+        if (help_err_) fail_msg("%s: %s (%s)", #call, cf_err_message(help_err_), cf_err_reason(help_err_)); \
     } while (0)
 
 /* The call must fail with this code and, unless reason is NULL, this reason. */
-#define assert_fails(call, code, reason)                                                                       \
-    do {                                                                                                       \
-        CF_AUTO(cf_err) help_err_ = (call);                                                                    \
-        const char *help_reason_ = (reason);                                                                   \
-        assert_int_equal(cf_err_code(help_err_), (code));                                                      \
-        if (help_reason_) assert_string_equal(cf_err_reason(help_err_), help_reason_);                         \
+#define assert_fails(call, code, reason)                                               \
+    do {                                                                               \
+        CF_AUTO(cf_err) help_err_ = (call);                                            \
+        const char *help_reason_ = (reason);                                           \
+        assert_int_equal(cf_err_code(help_err_), (code));                              \
+        if (help_reason_) assert_string_equal(cf_err_reason(help_err_), help_reason_); \
     } while (0)
 
 static inline void assert_hex(const void *data, size_t size, const char *want) {

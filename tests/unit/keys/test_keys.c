@@ -59,7 +59,8 @@ static void argon2id_gives_the_reference_implementations_values(void **state) {
 
 static void argon2id_costs_outside_the_limits_are_refused(void **state) {
     (void)state;
-    static const uint32_t bad[][2] = {{19455, 2}, {1048577, 2}, {19456, 1}, {19456, 17}, {0, 0}, {UINT32_MAX, UINT32_MAX}};
+    static const uint32_t bad[][2] = {{19455, 2},  {1048577, 2}, {19456, 1},
+                                      {19456, 17}, {0, 0},       {UINT32_MAX, UINT32_MAX}};
     CF_AUTO(cf_secret) passphrase = secret_text("x");
     CF_AUTO(cf_secret) key = NULL;
     const uint8_t salt[16] = {0};
@@ -114,7 +115,8 @@ static void sealer_gives_the_values_of_the_gcm_paper(void **state) {
     size_t additional_size, plain_size;
     uint8_t *additional = unhex("feedfacedeadbeeffeedfacedeadbeefabaddad2", &additional_size);
     uint8_t *plain = unhex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
-                           "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39", &plain_size);
+                           "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
+                           &plain_size);
     CF_AUTO(cf_sealer) sealer = NULL;
     assert_ok(cf_sealer_new(&sealer));
     assert_ok(cf_sealer_set_key(sealer, key));
@@ -122,8 +124,9 @@ static void sealer_gives_the_values_of_the_gcm_paper(void **state) {
     cf_span extra = cf_span_of(additional, additional_size);
     for (int i = 0; i < 2; i++) { /* sealing after opening, with the same key, is the same */
         assert_ok(cf_sealer_seal(sealer, nonce, extra, cf_span_of(plain, plain_size), sealed));
-        assert_hex(sealed, 76, "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b10"
-                               "56828838c5f61e6393ba7a0abcc9f66276fc6ece0f4e1768cddf8853bb2d551b");
+        assert_hex(sealed, 76,
+                   "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b10"
+                   "56828838c5f61e6393ba7a0abcc9f66276fc6ece0f4e1768cddf8853bb2d551b");
         assert_ok(cf_sealer_open(sealer, nonce, extra, cf_span_of(sealed, 76), opened));
         assert_memory_equal(opened, plain, 60);
     }
@@ -138,7 +141,8 @@ static void every_flipped_byte_breaks_the_seal(void **state) {
     CF_AUTO(cf_sealer) sealer = NULL;
     uint8_t key[32] = {1}, nonce[12] = {2}, additional[5] = "extra", buffer[40 + 16], copy[56], out[40];
     assert_ok(cf_sealer_new(&sealer));
-    assert_fails(cf_sealer_seal(sealer, nonce, cf_span_of(NULL, 0), cf_span_of(key, 32), buffer), CF_ERR_INTERNAL, NULL);
+    assert_fails(cf_sealer_seal(sealer, nonce, cf_span_of(NULL, 0), cf_span_of(key, 32), buffer), CF_ERR_INTERNAL,
+                 NULL);
     assert_ok(cf_sealer_set_key(sealer, key));
     fill_random(buffer, 40, 1);
     assert_ok(cf_sealer_seal(sealer, nonce, cf_span_of(additional, 5), cf_span_of(buffer, 40), buffer)); /* in place */
@@ -154,14 +158,17 @@ static void every_flipped_byte_breaks_the_seal(void **state) {
         assert_fails(cf_sealer_open(sealer, nonce, cf_span_of(additional, 5), cf_span_of(buffer, size), out),
                      CF_ERR_SEAL_BROKEN, size < 16 ? "truncated" : "tag");
     additional[0] ^= 1;
-    assert_fails(cf_sealer_open(sealer, nonce, cf_span_of(additional, 5), cf_span_of(buffer, 56), out), CF_ERR_SEAL_BROKEN, "tag");
+    assert_fails(cf_sealer_open(sealer, nonce, cf_span_of(additional, 5), cf_span_of(buffer, 56), out),
+                 CF_ERR_SEAL_BROKEN, "tag");
     additional[0] ^= 1;
     nonce[11] ^= 1;
-    assert_fails(cf_sealer_open(sealer, nonce, cf_span_of(additional, 5), cf_span_of(buffer, 56), out), CF_ERR_SEAL_BROKEN, "tag");
+    assert_fails(cf_sealer_open(sealer, nonce, cf_span_of(additional, 5), cf_span_of(buffer, 56), out),
+                 CF_ERR_SEAL_BROKEN, "tag");
     nonce[11] ^= 1;
     key[31] ^= 1;
     assert_ok(cf_sealer_set_key(sealer, key));
-    assert_fails(cf_sealer_open(sealer, nonce, cf_span_of(additional, 5), cf_span_of(buffer, 56), out), CF_ERR_SEAL_BROKEN, "tag");
+    assert_fails(cf_sealer_open(sealer, nonce, cf_span_of(additional, 5), cf_span_of(buffer, 56), out),
+                 CF_ERR_SEAL_BROKEN, "tag");
     key[31] ^= 1;
     assert_ok(cf_sealer_set_key(sealer, key));
     assert_ok(cf_sealer_open(sealer, nonce, cf_span_of(additional, 5), cf_span_of(buffer, 56), buffer)); /* in place */
@@ -178,7 +185,8 @@ static void an_empty_text_has_a_seal_too(void **state) {
     assert_ok(cf_sealer_set_key(sealer, key));
     assert_ok(cf_sealer_seal(sealer, nonce, cf_span_text("a"), cf_span_of(NULL, 0), tag));
     assert_ok(cf_sealer_open(sealer, nonce, cf_span_text("a"), cf_span_of(tag, 16), none));
-    assert_fails(cf_sealer_open(sealer, nonce, cf_span_text("b"), cf_span_of(tag, 16), none), CF_ERR_SEAL_BROKEN, "tag");
+    assert_fails(cf_sealer_open(sealer, nonce, cf_span_text("b"), cf_span_of(tag, 16), none), CF_ERR_SEAL_BROKEN,
+                 "tag");
 }
 
 /* RFC 8032, section 7.1, test 2. */
@@ -189,8 +197,9 @@ static void ed25519_gives_the_values_of_rfc_8032(void **state) {
     assert_ok(cf_sign_public_key(seed, public_key));
     assert_hex(public_key, 32, "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
     assert_ok(cf_sign_message(seed, cf_span_text("r"), signature));
-    assert_hex(signature, 64, "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
-                              "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
+    assert_hex(signature, 64,
+               "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+               "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
     CF_AUTO(cf_secret) odd = secret_text("short");
     assert_fails(cf_sign_public_key(odd, public_key), CF_ERR_INTERNAL, NULL);
 }

@@ -100,6 +100,22 @@ static void removing_does_not_follow_links(void **state) {
     assert_int_equal(folder_count(in), 1);
 }
 
+/* The current folder may be on another file system. */
+static void removing_by_absolute_path(void **state) {
+    folder *in = *state;
+    assert_ok(cf_dir_make(in->fd, "tree/sub/sub", 0700));
+    folder_write(in, "tree/sub/file", "x");
+    char path[300], old[512];
+    snprintf(path, sizeof path, "%s/tree", in->path);
+    assert_non_null(getcwd(old, sizeof old));
+    assert_int_equal(chdir("/proc"), 0);
+    cf_err *err = cf_dir_remove_tree(AT_FDCWD, path);
+    assert_int_equal(chdir(old), 0);
+    assert_ok(err);
+    assert_int_equal(folder_count(in), 0);
+    assert_ok(cf_dir_remove_tree(in->fd, "none/tree"));
+}
+
 static void removing_stops_at_a_mount(void **state) {
     folder *in = *state;
     assert_ok(cf_dir_make(in->fd, "tree/sub/point", 0700));
@@ -110,9 +126,11 @@ static void removing_stops_at_a_mount(void **state) {
     snprintf(to, sizeof to, "%s/tree/sub/point", in->path);
     if (mount(from, to, NULL, MS_BIND, NULL) < 0) skip();
     cf_err *err = cf_dir_remove_tree(in->fd, "tree");
+    cf_err *point_err = cf_dir_remove_tree(AT_FDCWD, to);
     int unmounted = umount2(to, MNT_DETACH);
     assert_int_equal(unmounted, 0);
     assert_reason(err, CF_ERR_IO, "mounted");
+    assert_reason(point_err, CF_ERR_IO, "mounted");
     assert_string_equal(folder_read(in, "other/file"), "kept");
 }
 
@@ -122,6 +140,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(emptiness, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(a_deep_tree_is_opened_and_removed, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(removing_does_not_follow_links, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(removing_by_absolute_path, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(removing_stops_at_a_mount, folder_make, folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

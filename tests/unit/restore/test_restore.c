@@ -17,6 +17,8 @@
 #include "build_repo.h"
 #include "os/dir.h"
 #include "restore/restore.h"
+#include "restore/select.h"
+#include "restore/verify.h"
 
 enum { BIG = 3000000 };
 
@@ -407,25 +409,30 @@ static void test_dry_run(void **state) {
     teardown(f);
 }
 
+/* The reference of the nth chunk of a file. */
+static cf_ref nth_ref(fixture *f, const char *path, int n) {
+    cf_entry_copy copy = {0};
+    bool found, more;
+    cf_lane *lane;
+    cf_content_reader *content;
+    cf_ref ref = {0};
+    good(cf_lane_new(f->reader, &lane));
+    good(cf_tree_lookup(lane, f->point->map, &f->point->root.tree, cf_span_text(path), &copy, &found));
+    assert_true(found);
+    good(cf_content_reader_open(lane, f->point->map, &copy.entry.content, &content));
+    for (int i = 0; i < n; i++) good(cf_content_reader_next(content, &ref, &more));
+    cf_content_reader_close(content);
+    cf_entry_copy_wipe(&copy);
+    cf_lane_free(lane);
+    return ref;
+}
+
 static void test_damage(void **state) {
     (void)state;
     fixture *f = setup();
     cf_restore_options opt = options(f);
     cf_restore_result result;
-    /* "big" uses chunks stored after the first copy of its first; find the segment of its 10th by its content. */
-    cf_entry_copy copy = {0};
-    bool found, more;
-    cf_lane *lane;
-    cf_content_reader *content;
-    cf_ref ref;
-    good(cf_lane_new(f->reader, &lane));
-    good(cf_tree_lookup(lane, f->point->map, &f->point->root.tree, cf_span_text("/src/big"), &copy, &found));
-    assert_true(found);
-    good(cf_content_reader_open(lane, f->point->map, &copy.entry.content, &content));
-    for (int i = 0; i < 10; i++) good(cf_content_reader_next(content, &ref, &more));
-    cf_content_reader_close(content);
-    cf_entry_copy_wipe(&copy);
-    cf_lane_free(lane);
+    cf_ref ref = nth_ref(f, "/src/big", 10);
     build_flip(f->b, ref.pack, ref.segment);
     good(cf_restore(f->reader, f->point, &opt, &result));
     assert_int_equal(f->damaged, 1);
@@ -588,11 +595,102 @@ static void test_cancel(void **state) {
     teardown(f);
 }
 
+static void test_verify(void **state) {
+    (void)state;
+    fixture *f = setup();
+    cf_verify_options opt = {.damaged = on_damaged, .warning = on_warning, .context = f, .lanes = 3};
+    cf_verify_result result, sample;
+    good(cf_verify(f->reader, f->point, &opt, &result));
+    assert_int_equal(result.damaged, 0);
+    assert_true(result.bytes > BIG + 100000);
+    assert_true(result.chunks > 700);
+    opt.sample = 20;
+    good(cf_verify(f->reader, f->point, &opt, &sample));
+    assert_true(sample.segments < result.segments && sample.damaged == 0);
+    opt.sample = 0;
+    cf_ref ref = nth_ref(f, "/src/big", 10);
+    build_flip(f->b, ref.pack, ref.segment);
+    cf_reader *fresh;
+    good(cf_reader_open(f->source, build_keys(f->b), build_server(f->b), 4 << 20, &fresh));
+    good(cf_verify(fresh, f->point, &opt, &result));
+    assert_int_equal(result.damaged, 1);
+    assert_string_equal(f->last_damaged, "/src/big");
+    /* The directory of that pack too: its chunks are then read one by one. */
+    build_flip(f->b, ref.pack, CF_SEGMENT_DIRECTORY);
+    f->damaged = f->warned = 0;
+    good(cf_verify(fresh, f->point, &opt, &result));
+    assert_int_equal(result.damaged, 1);
+    assert_int_equal(f->warned, 1);
+    /* And all of it gone. */
+    char *path = build_pack_path(f->b, ref.pack);
+    assert_int_equal(unlink(path), 0);
+    free(path);
+    cf_reader_close(fresh);
+    good(cf_reader_open(f->source, build_keys(f->b), build_server(f->b), 4 << 20, &fresh));
+    f->damaged = 0;
+    good(cf_verify(fresh, f->point, &opt, &result));
+    assert_true(result.damaged >= 1 && result.damaged == f->damaged);
+    cf_reader_close(fresh);
+    teardown(f);
+}
+
+/* A segment that the point's map forgot, in restore and verify. */
+static void test_outside_map(void **state) {
+    (void)state;
+    fixture *f = setup();
+    cf_ref ref = nth_ref(f, "/src/big", 10);
+    cf_map *shrunk;
+    good(cf_map_new(&shrunk));
+    uint64_t pack;
+    for (size_t cursor = 0; cf_map_next_pack(f->point->map, &cursor, &pack);)
+        for (uint32_t segment = 0; cf_map_next_segment(f->point->map, pack, &segment); segment++)
+            if (pack != ref.pack || segment != ref.segment) good(cf_map_add(shrunk, pack, (uint16_t)segment));
+    cf_map_free(f->point->map);
+    f->point->map = shrunk;
+    cf_verify_options verify = {.damaged = on_damaged, .context = f};
+    cf_verify_result verified;
+    good(cf_verify(f->reader, f->point, &verify, &verified));
+    assert_int_equal(verified.damaged, 1);
+    cf_restore_options opt = options(f);
+    cf_restore_result result;
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    assert_int_equal(result.damaged, 1);
+    assert_string_equal(f->last_damaged, "/src/big");
+    teardown(f);
+}
+
+static void test_patterns(void **state) {
+    (void)state;
+    static const struct {
+        const char *pattern, *path;
+        cf_selected want;
+    } rows[] = {
+        {"/etc", "/etc", CF_SELECTED_ALL},        {"/etc/", "/etc", CF_SELECTED_ALL},        {"/etc", "/etcx", CF_SELECTED_NOT},
+        {"/a/b/c", "/a", CF_SELECTED_WAY},        {"/a/b/c", "/a/b", CF_SELECTED_WAY},       {"/a/b/c", "/a/bb", CF_SELECTED_NOT},
+        {"*.conf", "/etc/x.conf", CF_SELECTED_ALL}, {"*.conf", "/x.conf", CF_SELECTED_ALL},  {"*.conf", "/etc/x.cfg", CF_SELECTED_WAY},
+        {"/etc/*.conf", "/etc/x.conf", CF_SELECTED_ALL}, {"/etc/*.conf", "/etc/y/x.conf", CF_SELECTED_WAY}, {"/etc/*.conf", "/usr", CF_SELECTED_NOT},
+        {"/etc/**/x", "/etc/x", CF_SELECTED_ALL}, {"/etc/**/x", "/etc/a/b/x", CF_SELECTED_ALL}, {"/etc/**", "/etc/a/b", CF_SELECTED_ALL},
+        {"b/c", "/a/b/c", CF_SELECTED_ALL},       {"b/c", "/a/xb/c", CF_SELECTED_WAY},       {"/[a-c]x", "/bx", CF_SELECTED_ALL},
+        {"/[!a-c]x", "/bx", CF_SELECTED_NOT},     {"/a\\*", "/a*", CF_SELECTED_ALL},         {"/a\\*", "/ab", CF_SELECTED_NOT},
+        {"/", "/anything", CF_SELECTED_ALL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cf_select *select;
+        cf_span pattern = cf_span_text(rows[i].pattern);
+        good(cf_select_new(&pattern, 1, &select));
+        cf_selected got = cf_select_test(select, cf_span_text(rows[i].path));
+        bool way_or_not = rows[i].want != CF_SELECTED_ALL && got != CF_SELECTED_ALL && rows[i].pattern[0] == '/' && rows[i].want == CF_SELECTED_NOT;
+        if (got != rows[i].want && !way_or_not) fail_msg("%s on %s: %d", rows[i].pattern, rows[i].path, got);
+        cf_select_free(select);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_conflicts),     cmocka_unit_test(test_selection),
         cmocka_unit_test(test_dry_run),       cmocka_unit_test(test_damage),        cmocka_unit_test(test_planted_links),
         cmocka_unit_test(test_swapped_links), cmocka_unit_test(test_hostile_names), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_verify),        cmocka_unit_test(test_outside_map),  cmocka_unit_test(test_patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

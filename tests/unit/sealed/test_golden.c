@@ -87,7 +87,8 @@ static void the_slot_opens_and_is_sealed_the_same(void **state) {
 
 static void the_records_open_and_are_sealed_the_same(void **state) {
     (void)state;
-    static const char *const names[] = {SERVER "records/b0b1b2b3b4b5b6b7b8b9babbbcbdbebf", SERVER "records/c0c1c2c3c4c5c6c7c8c9cacbcccdcecf"};
+    static const char *const names[] = {SERVER "records/b0b1b2b3b4b5b6b7b8b9babbbcbdbebf",
+                                        SERVER "records/c0c1c2c3c4c5c6c7c8c9cacbcccdcecf"};
     vault v;
     open_vault(&v);
     for (size_t i = 0; i < 2; i++) {
@@ -118,7 +119,8 @@ static size_t check_pack(vault *v, cf_span object, const cf_secret *session_key)
     assert_ok(cf_pack_header_decode(head, &header));
     assert_true(cf_id16_equal(&header.server, &v->server));
     assert_ok(cf_pack_trailer_decode(cf_span_of(object.data + object.size - 40, 40), object.size, &table, &number));
-    assert_ok(cf_pack_tail_decode(head, cf_span_of(object.data + table, object.size - table), object.size, &extents, &count));
+    assert_ok(
+        cf_pack_tail_decode(head, cf_span_of(object.data + table, object.size - table), object.size, &extents, &count));
     assert_int_equal(count, number);
     cf_key_pair_bytes keys, directory_keys;
     assert_ok(cf_pack_keys_derive(session_key, header.number, &keys));
@@ -141,7 +143,8 @@ static size_t check_pack(vault *v, cf_span object, const cf_secret *session_key)
             if (entries[k].segment != extent->segment) continue;
             cf_id32 id;
             assert_true(entries[k].offset + entries[k].length <= raw.size);
-            assert_ok(cf_mac_chunk_id(v->mac, header.kind, cf_span_of(raw.data + entries[k].offset, entries[k].length), &id));
+            assert_ok(
+                cf_mac_chunk_id(v->mac, header.kind, cf_span_of(raw.data + entries[k].offset, entries[k].length), &id));
             assert_true(cf_id32_equal(&id, &entries[k].id));
         }
     }
@@ -249,7 +252,8 @@ static void the_journal_object_opens(void **state) {
     assert_int_equal(entry.type, CF_JOURNAL_NUMBERS_RESERVED);
     assert_int_equal(entry.sequence, 1);
     assert_int_equal(entry.time, 1700000000);
-    assert_true(cf_span_equal(entry.body, cf_span_text("{\"server_id\":\"a0a1a2a3a4a5a6a7a8a9aaabacadaeaf\",\"end\":1025}")));
+    assert_true(
+        cf_span_equal(entry.body, cf_span_text("{\"server_id\":\"a0a1a2a3a4a5a6a7a8a9aaabacadaeaf\",\"end\":1025}")));
     cf_buf_init(&again, 4096);
     assert_ok(cf_journal_encode(&entry, &again));
     assert_true(cf_span_equal(cf_buf_span(&again), cf_buf_span(&object)));
@@ -266,14 +270,16 @@ static cf_err *read_pack(vault *v, cf_span object) {
     CF_TRY(cf_pack_trailer_decode(cf_span_of(object.data + object.size - 40, 40), object.size, &table, &number));
     CF_AUTO_FREE cf_extent *extents = NULL;
     size_t count;
-    CF_TRY(cf_pack_tail_decode(head, cf_span_of(object.data + table, object.size - table), object.size, &extents, &count));
+    CF_TRY(
+        cf_pack_tail_decode(head, cf_span_of(object.data + table, object.size - table), object.size, &extents, &count));
     CF_AUTO(cf_secret) session_key = secret_fill(0x55);
     cf_key_pair_bytes keys;
     CF_TRY(cf_pack_keys_derive(session_key, header.number, &keys));
     const cf_segment_place place = {header.kind, header.server, header.session, header.number, 0};
     CF_AUTO_BUF cf_buf raw;
     cf_buf_init(&raw, CF_SEGMENT_RAW_MAX);
-    return cf_segment_open(v->codec, keys.key, &place, cf_span_of(object.data + extents[0].offset, extents[0].length), &raw);
+    return cf_segment_open(v->codec, keys.key, &place, cf_span_of(object.data + extents[0].offset, extents[0].length),
+                           &raw);
 }
 
 static cf_err *read_point(cf_span object) {

@@ -26,8 +26,14 @@ static void assert_span(cf_span got, cf_span want) {
 static cf_entry entry_of(const char *name, cf_file_type type) {
     return (cf_entry){
         .name = cf_span_text(name),
-        .meta = {.type = type, .mode = 0644, .uid = 1000, .gid = 100, .user = cf_span_text("alice"),
-                 .group = cf_span_text("users"), .mtime = {-5, 999999999}, .nlink = 1},
+        .meta = {.type = type,
+                 .mode = 0644,
+                 .uid = 1000,
+                 .gid = 100,
+                 .user = cf_span_text("alice"),
+                 .group = cf_span_text("users"),
+                 .mtime = {-5, 999999999},
+                 .nlink = 1},
     };
 }
 
@@ -181,7 +187,8 @@ static void every_kind_of_entry_round_trips_in_a_node(void **state) {
             copy[i] ^= (uint8_t)(1u << bit);
             CF_AUTO(cf_node_reader) reader = NULL;
             CF_AUTO(cf_err) err = cf_node_reader_open(cf_span_of(copy, node.size), &reader);
-            assert_true(!err || cf_err_code(err) == CF_ERR_FORMAT || (i == 0 && cf_err_code(err) == CF_ERR_FORMAT_VERSION));
+            assert_true(!err || cf_err_code(err) == CF_ERR_FORMAT ||
+                        (i == 0 && cf_err_code(err) == CF_ERR_FORMAT_VERSION));
             cf_entry got;
             while (!err && cf_node_reader_entry(reader, &got)) continue;
         }
@@ -362,7 +369,8 @@ static void split_directories_and_lists_round_trip(void **state) {
     (void)state;
     CF_AUTO_BUF cf_buf node;
     cf_buf_init(&node, CF_NODE_MAX);
-    const cf_part parts[2] = {{cf_span_text("a"), ref_of(1, 10), {1, 2, 3, 4}}, {cf_span_text("m"), ref_of(2, 20), {5, 6, 7, 8}}};
+    const cf_part parts[2] = {{cf_span_text("a"), ref_of(1, 10), {1, 2, 3, 4}},
+                              {cf_span_text("m"), ref_of(2, 20), {5, 6, 7, 8}}};
     cf_split_begin(&node, 1, 2);
     for (size_t i = 0; i < 2; i++) cf_split_add(&node, &parts[i]);
     CF_AUTO(cf_node_reader) reader = NULL;
@@ -454,7 +462,8 @@ static void xattr_blocks_round_trip(void **state) {
     (void)state;
     CF_AUTO_BUF cf_buf out;
     cf_buf_init(&out, 1 << 20);
-    const cf_xattr two[2] = {{cf_span_text("user.a"), cf_span_text("1")}, {cf_span_text("user.b"), cf_span_of(NULL, 0)}};
+    const cf_xattr two[2] = {{cf_span_text("user.a"), cf_span_text("1")},
+                             {cf_span_text("user.b"), cf_span_of(NULL, 0)}};
     cf_xattrs_encode(two, 2, &out);
     static cf_xattr room[CF_XATTRS_MAX];
     uint32_t count = 0;

@@ -11,19 +11,34 @@ static cf_root root_of(void) {
     sources[1] = cf_span_text("/srv/data");
     exclusions[0] = cf_span_text("*.tmp");
     cf_root root = {
-        .server = {{1}}, .session = {{2}}, .counter = 2, .previous = {{3}}, .selection = CF_SELECTION_MANUAL,
-        .selection_id = {{4}}, .time = {1700000000, 5}, .tree = {.id = {{5}}, .pack = 6, .segment = 7, .offset = 8, .length = 9},
-        .totals = {10, 11, 12, 13}, .host = cf_span_text("host"), .agent_version = cf_span_text("0.1.0"),
-        .sources = sources, .source_count = 2, .exclusions = exclusions, .exclusion_count = 1,
+        .server = {{1}},
+        .session = {{2}},
+        .counter = 2,
+        .previous = {{3}},
+        .selection = CF_SELECTION_MANUAL,
+        .selection_id = {{4}},
+        .time = {1700000000, 5},
+        .tree = {.id = {{5}}, .pack = 6, .segment = 7, .offset = 8, .length = 9},
+        .totals = {10, 11, 12, 13},
+        .host = cf_span_text("host"),
+        .agent_version = cf_span_text("0.1.0"),
+        .sources = sources,
+        .source_count = 2,
+        .exclusions = exclusions,
+        .exclusion_count = 1,
     };
     return root;
 }
 
 /* A frame with small visible parts, and a root that names them. */
 static cf_point_frame frame_of(cf_root *root) {
-    cf_point_frame frame = {.server = root->server, .session = root->session, .counter = root->counter,
-                            .previous = root->previous, .summary = cf_span_text("summary"),
-                            .pack_list = cf_span_text("packs"), .map = cf_span_text("map")};
+    cf_point_frame frame = {.server = root->server,
+                            .session = root->session,
+                            .counter = root->counter,
+                            .previous = root->previous,
+                            .summary = cf_span_text("summary"),
+                            .pack_list = cf_span_text("packs"),
+                            .map = cf_span_text("map")};
     assert_ok(cf_sha256(frame.summary, root->summary_sha256));
     assert_ok(cf_sha256(frame.pack_list, root->pack_list_sha256));
     assert_ok(cf_sha256(frame.map, root->map_sha256));

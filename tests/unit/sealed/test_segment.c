@@ -74,8 +74,9 @@ static void noise_is_stored_raw_and_text_is_compressed(void **state) {
 /* Padmé: at most 12 % more, and few different sizes. */
 static void padding_follows_padme(void **state) {
     (void)state;
-    static const size_t known[][2] = {{9, 10}, {10, 10}, {16, 16}, {17, 18}, {100, 104}, {1000, 1024}, {4104, 4352},
-                                      {65544, 67584}, {524296, 540672}, {524289, 540672}, {1048576, 1048576}};
+    static const size_t known[][2] = {{9, 10},          {10, 10},         {16, 16},          {17, 18},
+                                      {100, 104},       {1000, 1024},     {4104, 4352},      {65544, 67584},
+                                      {524296, 540672}, {524289, 540672}, {1048576, 1048576}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         assert_int_equal(cf_segment_padded(known[i][0]), known[i][1]);
     for (size_t size = 9; size < 600000; size += 7) {
@@ -99,7 +100,8 @@ static void anything_changed_breaks_the_seal(void **state) {
     for (size_t i = 0; i < stored.size; i++) {
         CF_AUTO_FREE uint8_t *copy = exact_copy(stored.data, stored.size);
         copy[i] ^= 1;
-        assert_fails(cf_segment_open(codec, KEY, &place, cf_span_of(copy, stored.size), &out), CF_ERR_SEAL_BROKEN, "tag");
+        assert_fails(cf_segment_open(codec, KEY, &place, cf_span_of(copy, stored.size), &out), CF_ERR_SEAL_BROKEN,
+                     "tag");
     }
     for (size_t size = 0; size < stored.size; size++) {
         CF_AUTO_FREE uint8_t *copy = exact_copy(stored.data, size);
@@ -134,7 +136,8 @@ static void sizes_outside_the_limits_are_refused(void **state) {
     cf_segment_place place = place_of(CF_KIND_DATA, 0), directory = place_of(CF_KIND_DATA, CF_SEGMENT_DIRECTORY);
     assert_fails(cf_segment_seal(codec, KEY, &place, cf_span_of(data, 0), false, &out), CF_ERR_INTERNAL, NULL);
     assert_fails(cf_segment_seal(codec, KEY, &place, cf_span_of(data, 524289), false, &out), CF_ERR_INTERNAL, NULL);
-    assert_fails(cf_segment_seal(codec, KEY, &directory, cf_span_of(data, CF_DIRECTORY_RAW_MAX + 1), false, &out), CF_ERR_INTERNAL, NULL);
+    assert_fails(cf_segment_seal(codec, KEY, &directory, cf_span_of(data, CF_DIRECTORY_RAW_MAX + 1), false, &out),
+                 CF_ERR_INTERNAL, NULL);
     place.pack = 0;
     assert_fails(cf_segment_seal(codec, KEY, &place, cf_span_of(data, 1), false, &out), CF_ERR_INTERNAL, NULL);
     assert_int_equal(out.size, 0);
@@ -142,7 +145,8 @@ static void sizes_outside_the_limits_are_refused(void **state) {
     assert_fails(cf_segment_codec_new(0, &none), CF_ERR_INTERNAL, NULL);
     assert_fails(cf_segment_codec_new(20, &none), CF_ERR_INTERNAL, NULL);
     place = place_of(CF_KIND_DATA, 0);
-    assert_fails(cf_segment_open(codec, KEY, &place, cf_span_of(data, cf_segment_stored_max(524288) + 1), &out), CF_ERR_FORMAT, "size");
+    assert_fails(cf_segment_open(codec, KEY, &place, cf_span_of(data, cf_segment_stored_max(524288) + 1), &out),
+                 CF_ERR_FORMAT, "size");
     data[0] = 2;
     assert_fails(cf_segment_open(codec, KEY, &place, cf_span_of(data, 100), &out), CF_ERR_FORMAT, "method");
     /* The caller's buffer bounds the output. */
@@ -194,11 +198,13 @@ static void a_malformed_plaintext_is_refused(void **state) {
     assert_fails(unpack(codec, 1, (uint32_t)size, 999, packed, padded, &out), CF_ERR_FORMAT, "zstd");
     assert_fails(unpack(codec, 1, (uint32_t)size, 1001, packed, padded, &out), CF_ERR_FORMAT, "zstd");
     assert_fails(unpack(codec, 1, (uint32_t)size, 524289, packed, padded, &out), CF_ERR_FORMAT, "size");
-    assert_fails(unpack(codec, 1, (uint32_t)size - 1, 1000, cf_span_of(frame, size - 1), cf_segment_padded(7 + size), &out),
-                 CF_ERR_FORMAT, "zstd");
+    assert_fails(
+        unpack(codec, 1, (uint32_t)size - 1, 1000, cf_span_of(frame, size - 1), cf_segment_padded(7 + size), &out),
+        CF_ERR_FORMAT, "zstd");
     frame[size] = 0; /* something behind the frame */
-    assert_fails(unpack(codec, 1, (uint32_t)size + 1, 1000, cf_span_of(frame, size + 1), cf_segment_padded(9 + size), &out),
-                 CF_ERR_FORMAT, "zstd");
+    assert_fails(
+        unpack(codec, 1, (uint32_t)size + 1, 1000, cf_span_of(frame, size + 1), cf_segment_padded(9 + size), &out),
+        CF_ERR_FORMAT, "zstd");
     uint8_t skippable[] = {0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4};
     assert_fails(unpack(codec, 1, 12, 4, cf_span_of(skippable, 12), 20, &out), CF_ERR_FORMAT, "zstd");
     assert_int_equal(out.size, 0);
@@ -222,7 +228,8 @@ static void frames_without_a_content_size_are_refused(void **state) {
     size_t size = ZSTD_compress2(context, frame, sizeof frame, text, sizeof text);
     assert_false(ZSTD_isError(size));
     assert_int_equal(ZSTD_freeCCtx(context), 0);
-    assert_fails(unpack(codec, 1, (uint32_t)size, 1000, cf_span_of(frame, size), cf_segment_padded(8 + size), &out), CF_ERR_FORMAT, "zstd");
+    assert_fails(unpack(codec, 1, (uint32_t)size, 1000, cf_span_of(frame, size), cf_segment_padded(8 + size), &out),
+                 CF_ERR_FORMAT, "zstd");
 }
 
 static void keys_of_packs_and_directories_differ(void **state) {
@@ -293,7 +300,8 @@ static void directories_that_make_no_sense_are_refused(void **state) {
     /* The same, written by hand. */
     static const uint32_t forms[][5] = {
         /* segments, number, chunks, length, length */
-        {0, 0, 1, 5, 0}, {1, 0, 0, 5, 0}, {1, 65534, 1, 5, 0}, {1, 0, 1, 0, 0}, {1, 0, 1, 524289, 0}, {1, 0, 2, 524288, 1}, {2, 0, 1, 5, 0},
+        {0, 0, 1, 5, 0},      {1, 0, 0, 5, 0},      {1, 65534, 1, 5, 0}, {1, 0, 1, 0, 0},
+        {1, 0, 1, 524289, 0}, {1, 0, 2, 524288, 1}, {2, 0, 1, 5, 0},
     };
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         cf_buf_reset(&raw);
@@ -313,7 +321,8 @@ static void a_full_directory_fits(void **state) {
     CF_AUTO_FREE cf_directory_entry *entries = calloc(CF_PACK_CHUNKS_MAX + 1, sizeof *entries);
     assert_non_null(entries);
     for (size_t i = 0; i <= CF_PACK_CHUNKS_MAX; i++)
-        entries[i] = entry_of((uint16_t)(i < 65000 ? i : 65000), i < 65000 ? 0 : (uint32_t)(i - 65000) * 900, 900, (uint8_t)i);
+        entries[i] =
+            entry_of((uint16_t)(i < 65000 ? i : 65000), i < 65000 ? 0 : (uint32_t)(i - 65000) * 900, 900, (uint8_t)i);
     CF_AUTO_BUF cf_buf raw;
     cf_buf_init(&raw, CF_DIRECTORY_RAW_MAX);
     assert_ok(cf_directory_encode(entries, CF_PACK_CHUNKS_MAX, &raw));

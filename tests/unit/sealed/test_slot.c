@@ -80,8 +80,8 @@ static void costs_are_checked_before_they_are_paid(void **state) {
     uint8_t slot[CF_SLOT_SIZE];
     assert_ok(cf_server_keys_generate(&keys));
     assert_ok(cf_slot_seal(keys, &PARAMS, passphrase, slot));
-    static const uint32_t bad[][3] = {{19455, 2, 1}, {1048577, 2, 1}, {UINT32_MAX, 2, 1}, {19456, 1, 1}, {19456, 17, 1},
-                                      {19456, UINT32_MAX, 1}, {19456, 2, 0}, {19456, 2, 2}};
+    static const uint32_t bad[][3] = {{19455, 2, 1},  {1048577, 2, 1},        {UINT32_MAX, 2, 1}, {19456, 1, 1},
+                                      {19456, 17, 1}, {19456, UINT32_MAX, 1}, {19456, 2, 0},      {19456, 2, 2}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         for (size_t k = 0; k < 3; k++) put_u32(slot + 28 + 4 * k, bad[i][k]);
         assert_fails(cf_slot_open(cf_span_of(slot, sizeof slot), passphrase, NULL, NULL), CF_ERR_FORMAT, "kdf_limits");
@@ -115,8 +115,10 @@ static void records_open_under_their_master_key_only(void **state) {
     assert_true(cf_id16_equal(&got, &session));
     assert_memory_equal(cf_secret_bytes(opened), cf_secret_bytes(session_key), 32);
     cf_secret *none = NULL;
-    assert_fails(cf_record_open(other, &server, cf_span_of(record, sizeof record), &got, &none), CF_ERR_SEAL_BROKEN, "commitment");
-    assert_fails(cf_record_open(master, &stranger, cf_span_of(record, sizeof record), &got, &none), CF_ERR_SEAL_BROKEN, "relabelled");
+    assert_fails(cf_record_open(other, &server, cf_span_of(record, sizeof record), &got, &none), CF_ERR_SEAL_BROKEN,
+                 "commitment");
+    assert_fails(cf_record_open(master, &stranger, cf_span_of(record, sizeof record), &got, &none), CF_ERR_SEAL_BROKEN,
+                 "relabelled");
     for (size_t i = 0; i < sizeof record; i++) {
         record[i] ^= 1;
         cf_code want = i < 4 || i == 6 || i == 7 ? CF_ERR_FORMAT : i < 6 ? CF_ERR_FORMAT_VERSION : CF_ERR_SEAL_BROKEN;
@@ -134,10 +136,8 @@ static void records_open_under_their_master_key_only(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_slot_opens_with_its_passphrase_only),
-        cmocka_unit_test(damaged_slots_are_refused),
-        cmocka_unit_test(costs_are_checked_before_they_are_paid),
-        cmocka_unit_test(keys_unpack_only_from_128_bytes),
+        cmocka_unit_test(a_slot_opens_with_its_passphrase_only),    cmocka_unit_test(damaged_slots_are_refused),
+        cmocka_unit_test(costs_are_checked_before_they_are_paid),   cmocka_unit_test(keys_unpack_only_from_128_bytes),
         cmocka_unit_test(records_open_under_their_master_key_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

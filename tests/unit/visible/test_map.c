@@ -11,7 +11,8 @@ static cf_map *map_new(void) {
 static const cf_map_header WHOLE = {.exact = true};
 
 /* Encodes, decodes and compares; returns the encoded size. */
-static size_t round_trip(const cf_map *map, const cf_map_header *header, const cf_map *base, cf_map_fill fill, size_t cuts) {
+static size_t round_trip(const cf_map *map, const cf_map_header *header, const cf_map *base, cf_map_fill fill,
+                         size_t cuts) {
     CF_AUTO_BUF cf_buf out;
     cf_buf_init(&out, 64u << 20);
     assert_ok(cf_map_encode(map, header, base, fill, NULL, &out));
@@ -60,7 +61,8 @@ static void what_was_added_is_there(void **state) {
     assert_int_equal(cf_map_pack_count(map), 2);
     assert_int_equal(cf_map_segment_count(map), 207);
     assert_true(cf_map_has(map, 10, 65533) && cf_map_has(map, 5, 199) && cf_map_has(map, 5, 300));
-    assert_false(cf_map_has(map, 10, 1) || cf_map_has(map, 5, 200) || cf_map_has(map, 7, 0) || cf_map_has(map, 10, 0xFFFF));
+    assert_false(cf_map_has(map, 10, 1) || cf_map_has(map, 5, 200) || cf_map_has(map, 7, 0) ||
+                 cf_map_has(map, 10, 0xFFFF));
     assert_true(cf_map_has_pack(map, 5));
     assert_false(cf_map_has_pack(map, 6));
     uint32_t segment = 0;
@@ -125,7 +127,8 @@ static void random_additions_match_a_plain_table(void **state) {
     assert_ok(cf_map_add_all(sum, map));
     for (size_t pack = 0; pack < PACKS; pack++)
         for (size_t s = 0; s < SEGMENTS; s++)
-            assert_int_equal(cf_map_has(sum, pack + 1, (uint16_t)s), table[pack * SEGMENTS + s] || (s == 129 && pack % 3 == 0));
+            assert_int_equal(cf_map_has(sum, pack + 1, (uint16_t)s),
+                             table[pack * SEGMENTS + s] || (s == 129 && pack % 3 == 0));
 }
 
 static void the_shortest_code_is_chosen(void **state) {
@@ -177,7 +180,8 @@ static void deltas_replace_add_and_remove_packs(void **state) {
     assert_ok(cf_map_encode(next, &header, base, NULL, NULL, &out));
     cf_map *none = NULL;
     assert_fails(cf_map_decode(cf_buf_span(&out), NULL, &header, &none), CF_ERR_FORMAT, "base");
-    assert_fails(cf_map_decode(cf_buf_span(&out), empty, &header, &none), CF_ERR_FORMAT, "base"); /* removes what is not there */
+    assert_fails(cf_map_decode(cf_buf_span(&out), empty, &header, &none), CF_ERR_FORMAT,
+                 "base"); /* removes what is not there */
 }
 
 static void malformed_maps_are_refused(void **state) {
@@ -191,24 +195,73 @@ static void malformed_maps_are_refused(void **state) {
         {"020000", CF_ERR_FORMAT_VERSION, "version"},
         {"010800", CF_ERR_FORMAT, "flags"},
         {"010000ff", CF_ERR_FORMAT, "trailing"},
-        {"010001" "0001" "01", CF_ERR_FORMAT, "order"},         /* pack 0                      */
-        {"010002" "010101" "000101", CF_ERR_FORMAT, "order"},   /* twice                       */
-        {"010001" "0100", CF_ERR_FORMAT, "truncated"},          /* none, but no delta          */
-        {"010001" "0104", CF_ERR_FORMAT, "code"},
-        {"010001" "010100", CF_ERR_FORMAT, "truncated"},        /* all of none                 */
-        {"010001" "0101ffff03", CF_ERR_FORMAT, "truncated"},    /* all of 65,535               */
-        {"010001" "010200", CF_ERR_FORMAT, "truncated"},        /* no range                    */
-        {"010001" "01020100" "00", CF_ERR_FORMAT, "truncated"}, /* an empty range              */
-        {"010001" "010202" "0101" "0001", CF_ERR_FORMAT, "truncated"}, /* ranges that touch    */
-        {"010001" "010201" "fdff03" "02", CF_ERR_FORMAT, "truncated"}, /* beyond the last      */
-        {"010001" "010300", CF_ERR_FORMAT, "truncated"},
-        {"010001" "01030100", CF_ERR_FORMAT, "truncated"},      /* the last byte is 0          */
-        {"010401" "010101" "04", CF_ERR_FORMAT, "truncated"},   /* fill: unused bits           */
-        {"010401" "0101" "05" "ff", CF_ERR_FORMAT, "truncated"},
-        {"010081808008", CF_ERR_FORMAT, "truncated"},           /* 16,777,217 packs            */
-        {"010001" "8080808080804001" "01", CF_ERR_FORMAT, "truncated"}, /* pack 2^48           */
-        {"0101" "0000000000000000000000000000000000000000000000000000000000000000" "00" "00", CF_ERR_FORMAT, "chain"},
-        {"0101" "0000000000000000000000000000000000000000000000000000000000000000" "09" "00", CF_ERR_FORMAT, "chain"},
+        {"010001"
+         "0001"
+         "01",
+         CF_ERR_FORMAT, "order"}, /* pack 0                      */
+        {"010002"
+         "010101"
+         "000101",
+         CF_ERR_FORMAT, "order"}, /* twice                       */
+        {"010001"
+         "0100",
+         CF_ERR_FORMAT, "truncated"}, /* none, but no delta          */
+        {"010001"
+         "0104",
+         CF_ERR_FORMAT, "code"},
+        {"010001"
+         "010100",
+         CF_ERR_FORMAT, "truncated"}, /* all of none                 */
+        {"010001"
+         "0101ffff03",
+         CF_ERR_FORMAT, "truncated"}, /* all of 65,535               */
+        {"010001"
+         "010200",
+         CF_ERR_FORMAT, "truncated"}, /* no range                    */
+        {"010001"
+         "01020100"
+         "00",
+         CF_ERR_FORMAT, "truncated"}, /* an empty range              */
+        {"010001"
+         "010202"
+         "0101"
+         "0001",
+         CF_ERR_FORMAT, "truncated"}, /* ranges that touch    */
+        {"010001"
+         "010201"
+         "fdff03"
+         "02",
+         CF_ERR_FORMAT, "truncated"}, /* beyond the last      */
+        {"010001"
+         "010300",
+         CF_ERR_FORMAT, "truncated"},
+        {"010001"
+         "01030100",
+         CF_ERR_FORMAT, "truncated"}, /* the last byte is 0          */
+        {"010401"
+         "010101"
+         "04",
+         CF_ERR_FORMAT, "truncated"}, /* fill: unused bits           */
+        {"010401"
+         "0101"
+         "05"
+         "ff",
+         CF_ERR_FORMAT, "truncated"},
+        {"010081808008", CF_ERR_FORMAT, "truncated"}, /* 16,777,217 packs            */
+        {"010001"
+         "8080808080804001"
+         "01",
+         CF_ERR_FORMAT, "truncated"}, /* pack 2^48           */
+        {"0101"
+         "0000000000000000000000000000000000000000000000000000000000000000"
+         "00"
+         "00",
+         CF_ERR_FORMAT, "chain"},
+        {"0101"
+         "0000000000000000000000000000000000000000000000000000000000000000"
+         "09"
+         "00",
+         CF_ERR_FORMAT, "chain"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         size_t size;
@@ -273,12 +326,9 @@ static void a_large_map_is_quick(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_added_is_there),
-        cmocka_unit_test(random_additions_match_a_plain_table),
-        cmocka_unit_test(the_shortest_code_is_chosen),
-        cmocka_unit_test(deltas_replace_add_and_remove_packs),
-        cmocka_unit_test(malformed_maps_are_refused),
-        cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(what_was_added_is_there),     cmocka_unit_test(random_additions_match_a_plain_table),
+        cmocka_unit_test(the_shortest_code_is_chosen), cmocka_unit_test(deltas_replace_add_and_remove_packs),
+        cmocka_unit_test(malformed_maps_are_refused),  cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(a_large_map_is_quick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,16 +73,28 @@ static void parts_are_found(void **state) {
 static void other_texts_are_no_names(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "", "/", "journal", "journal/", "journal/1", "journal/00000000000000000", "journal/000000000000000G", "journal/../../etc/passwd",
-        "servers/000102030405060708090a0b0c0d0e0f", "servers/000102030405060708090a0b0c0d0e0f/",
-        "servers/000102030405060708090a0b0c0d0e0f/packs", "servers/000102030405060708090A0b0c0d0e0f/slots/00000001",
-        "servers/000102030405060708090a0b0c0d0e0f/slots/00000000", "servers/000102030405060708090a0b0c0d0e0f/slots/0000001 ",
+        "",
+        "/",
+        "journal",
+        "journal/",
+        "journal/1",
+        "journal/00000000000000000",
+        "journal/000000000000000G",
+        "journal/../../etc/passwd",
+        "servers/000102030405060708090a0b0c0d0e0f",
+        "servers/000102030405060708090a0b0c0d0e0f/",
+        "servers/000102030405060708090a0b0c0d0e0f/packs",
+        "servers/000102030405060708090A0b0c0d0e0f/slots/00000001",
+        "servers/000102030405060708090a0b0c0d0e0f/slots/00000000",
+        "servers/000102030405060708090a0b0c0d0e0f/slots/0000001 ",
         "servers/000102030405060708090a0b0c0d0e0f/packs/0000000000000000-ffeeddccbbaa99887766554433221100",
         "servers/000102030405060708090a0b0c0d0e0f/packs/0001000000000000-ffeeddccbbaa99887766554433221100",
         "servers/000102030405060708090a0b0c0d0e0f/packs/0000000000000001-ffeeddccbbaa99887766554433221100.00000000",
         "servers/000102030405060708090a0b0c0d0e0f/packs/0000000000000001-ffeeddccbbaa99887766554433221100.0000001",
         "servers/000102030405060708090a0b0c0d0e0f/points/0000000000000000-ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100",
-        "Servers/000102030405060708090a0b0c0d0e0f/slots/00000001", "/journal/0000000000000000", "journal//0000000000000000",
+        "Servers/000102030405060708090a0b0c0d0e0f/slots/00000001",
+        "/journal/0000000000000000",
+        "journal//0000000000000000",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         cf_name name;

@@ -38,8 +38,9 @@ static void header_fields_are_checked(void **state) {
         uint8_t byte;
         cf_code code;
         const char *reason;
-    } cases[] = {{0, 'X', CF_ERR_FORMAT, "magic"},   {4, 2, CF_ERR_FORMAT_VERSION, "version"}, {5, 1, CF_ERR_FORMAT_VERSION, "version"},
-                 {6, 2, CF_ERR_FORMAT, "kind"},      {7, 1, CF_ERR_FORMAT, "reserved"},        {46, 1, CF_ERR_FORMAT, "number"}};
+    } cases[] = {{0, 'X', CF_ERR_FORMAT, "magic"},         {4, 2, CF_ERR_FORMAT_VERSION, "version"},
+                 {5, 1, CF_ERR_FORMAT_VERSION, "version"}, {6, 2, CF_ERR_FORMAT, "kind"},
+                 {7, 1, CF_ERR_FORMAT, "reserved"},        {46, 1, CF_ERR_FORMAT, "number"}};
     cf_pack_header header = header_of(), got;
     uint8_t bytes[CF_PACK_HEADER_SIZE];
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -56,7 +57,8 @@ static void header_fields_are_checked(void **state) {
 enum { TABLE_AT = 112 + 350, OBJECT = TABLE_AT + 4 * 32 + 40 };
 static void good_extents(cf_extent extents[4]) {
     for (size_t i = 0; i < 4; i++) {
-        extents[i] = (cf_extent){.segment = (uint16_t)(i == 3 ? 0xFFFF : i * 7), .offset = 112 + 100 * i, .length = i == 3 ? 50 : 100};
+        extents[i] = (cf_extent){
+            .segment = (uint16_t)(i == 3 ? 0xFFFF : i * 7), .offset = 112 + 100 * i, .length = i == 3 ? 50 : 100};
         memset(extents[i].xxh3, (int)i, 16);
     }
 }
@@ -91,22 +93,27 @@ static void tails_round_trip(void **state) {
     cf_extent *none = NULL;
     for (size_t size = 0; size < tail.size; size++) { /* cut at the front, as a reader with a wrong offset would */
         CF_AUTO_FREE uint8_t *cut = exact_copy(tail.data + tail.size - size, size);
-        assert_fails(cf_pack_tail_decode(cf_span_of(bytes, sizeof bytes), cf_span_of(cut, size), OBJECT, &none, &count), CF_ERR_FORMAT, NULL);
+        assert_fails(cf_pack_tail_decode(cf_span_of(bytes, sizeof bytes), cf_span_of(cut, size), OBJECT, &none, &count),
+                     CF_ERR_FORMAT, NULL);
     }
     for (size_t size = 0; size < 40; size++) /* cut at the end, as a torn upload is */
         assert_fails(cf_pack_trailer_decode(cf_span_of(tail.data, size), OBJECT, &table, &number), CF_ERR_FORMAT, NULL);
     for (size_t i = 0; i < tail.size; i++) {
         tail.data[i] ^= 1;
-        assert_fails(cf_pack_tail_decode(cf_span_of(bytes, sizeof bytes), cf_buf_span(&tail), OBJECT, &none, &count), CF_ERR_FORMAT, NULL);
+        assert_fails(cf_pack_tail_decode(cf_span_of(bytes, sizeof bytes), cf_buf_span(&tail), OBJECT, &none, &count),
+                     CF_ERR_FORMAT, NULL);
         tail.data[i] ^= 1;
     }
     for (size_t i = 0; i < sizeof bytes; i++) {
         bytes[i] ^= 1;
-        assert_fails(cf_pack_tail_decode(cf_span_of(bytes, sizeof bytes), cf_buf_span(&tail), OBJECT, &none, &count), CF_ERR_FORMAT, "sum");
+        assert_fails(cf_pack_tail_decode(cf_span_of(bytes, sizeof bytes), cf_buf_span(&tail), OBJECT, &none, &count),
+                     CF_ERR_FORMAT, "sum");
         bytes[i] ^= 1;
     }
-    assert_fails(cf_pack_tail_decode(cf_span_of(bytes, sizeof bytes), cf_buf_span(&tail), OBJECT + 1, &none, &count), CF_ERR_FORMAT, "size");
-    assert_fails(cf_pack_tail_decode(cf_span_of(bytes, 111), cf_buf_span(&tail), OBJECT, &none, &count), CF_ERR_FORMAT, "truncated");
+    assert_fails(cf_pack_tail_decode(cf_span_of(bytes, sizeof bytes), cf_buf_span(&tail), OBJECT + 1, &none, &count),
+                 CF_ERR_FORMAT, "size");
+    assert_fails(cf_pack_tail_decode(cf_span_of(bytes, 111), cf_buf_span(&tail), OBJECT, &none, &count), CF_ERR_FORMAT,
+                 "truncated");
     assert_null(none);
 }
 
@@ -120,23 +127,44 @@ static void tables_that_make_no_sense_are_refused(void **state) {
         cf_extent extents[4];
         good_extents(extents);
         switch (i) {
-        case 0: extents[1].segment = 0; break;            /* twice                       */
-        case 1: extents[1].segment = 20; break;           /* not ascending               */
-        case 2: extents[3].segment = 100; break;          /* no directory                */
-        case 3: extents[2].segment = 0xFFFE; break;       /* not a segment's number      */
-        case 4: extents[1].length = 0; break;             /* empty                       */
-        case 5: extents[1].length = 101; break;           /* overlaps                    */
-        case 6: extents[0].offset = 111; break;           /* in the header               */
-        case 7: extents[3].length = 51; break;            /* in the table                */
-        case 8: extents[3].offset = UINT64_MAX - 10; break;
-        case 9: extents[0].offset = extents[1].offset; break;
+        case 0:
+            extents[1].segment = 0;
+            break; /* twice                       */
+        case 1:
+            extents[1].segment = 20;
+            break; /* not ascending               */
+        case 2:
+            extents[3].segment = 100;
+            break; /* no directory                */
+        case 3:
+            extents[2].segment = 0xFFFE;
+            break; /* not a segment's number      */
+        case 4:
+            extents[1].length = 0;
+            break; /* empty                       */
+        case 5:
+            extents[1].length = 101;
+            break; /* overlaps                    */
+        case 6:
+            extents[0].offset = 111;
+            break; /* in the header               */
+        case 7:
+            extents[3].length = 51;
+            break; /* in the table                */
+        case 8:
+            extents[3].offset = UINT64_MAX - 10;
+            break;
+        case 9:
+            extents[0].offset = extents[1].offset;
+            break;
         }
         CF_AUTO_BUF cf_buf tail;
         cf_buf_init(&tail, 4096);
         cf_pack_tail_encode(bytes, TABLE_AT, extents, 4, &tail);
         cf_extent *none = NULL;
         size_t count;
-        assert_fails(cf_pack_tail_decode(cf_span_of(bytes, sizeof bytes), cf_buf_span(&tail), OBJECT, &none, &count), CF_ERR_FORMAT, "extent");
+        assert_fails(cf_pack_tail_decode(cf_span_of(bytes, sizeof bytes), cf_buf_span(&tail), OBJECT, &none, &count),
+                     CF_ERR_FORMAT, "extent");
     }
 }
 
@@ -175,7 +203,8 @@ static void counts_and_sizes_are_limited(void **state) {
     uint8_t *trailer = tail.data + tail.size - 40;
     uint64_t table;
     uint32_t number;
-    assert_fails(cf_pack_trailer_decode(cf_span_of(trailer, 40), CF_PACK_MAX + 1, &table, &number), CF_ERR_FORMAT, "size");
+    assert_fails(cf_pack_trailer_decode(cf_span_of(trailer, 40), CF_PACK_MAX + 1, &table, &number), CF_ERR_FORMAT,
+                 "size");
     assert_fails(cf_pack_trailer_decode(cf_span_of(trailer, 40), 10, &table, &number), CF_ERR_FORMAT, "size");
     trailer[11] = 0x80; /* 2^31 extents */
     assert_fails(cf_pack_trailer_decode(cf_span_of(trailer, 40), OBJECT, &table, &number), CF_ERR_FORMAT, "count");

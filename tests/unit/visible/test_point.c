@@ -7,9 +7,15 @@
 static const uint8_t RECORD[132] = {9};
 
 static cf_point_frame frame_of(void) {
-    cf_point_frame frame = {.server = {{1}}, .session = {{2}}, .counter = 5, .previous = {{3}},
-                            .key_record = cf_span_of(RECORD, sizeof RECORD), .summary = cf_span_text("sum"),
-                            .pack_list = cf_span_text("list"), .map = cf_span_text("map"), .root = cf_span_text("root!")};
+    cf_point_frame frame = {.server = {{1}},
+                            .session = {{2}},
+                            .counter = 5,
+                            .previous = {{3}},
+                            .key_record = cf_span_of(RECORD, sizeof RECORD),
+                            .summary = cf_span_text("sum"),
+                            .pack_list = cf_span_text("list"),
+                            .map = cf_span_text("map"),
+                            .root = cf_span_text("root!")};
     memset(frame.root_commitment, 4, 32);
     return frame;
 }
@@ -42,7 +48,8 @@ static void points_round_trip(void **state) {
     }
     for (size_t i = 0; i < out.size; i++) {
         out.data[i] ^= 1;
-        assert_fails(cf_point_decode(cf_buf_span(&out), &got), i == 4 || i == 5 ? CF_ERR_FORMAT_VERSION : CF_ERR_FORMAT, NULL);
+        assert_fails(cf_point_decode(cf_buf_span(&out), &got), i == 4 || i == 5 ? CF_ERR_FORMAT_VERSION : CF_ERR_FORMAT,
+                     NULL);
         out.data[i] ^= 1;
     }
     cf_buf_put_u8(&out, 0);
@@ -91,9 +98,21 @@ static void parts_and_chain_are_checked_in_both_directions(void **state) {
 
 static void summaries_round_trip(void **state) {
     (void)state;
-    const cf_summary summary = {.selection = CF_SELECTION_MANUAL, .tracked = true, .with_warnings = true, .started = 1,
-                                .finished = UINT64_MAX, .files = 3, .directories = 4, .others = 5, .bytes = 6, .files_new = 7,
-                                .files_changed = 8, .files_unchanged = 9, .bytes_read = 10, .bytes_stored = 11, .warnings = 12,
+    const cf_summary summary = {.selection = CF_SELECTION_MANUAL,
+                                .tracked = true,
+                                .with_warnings = true,
+                                .started = 1,
+                                .finished = UINT64_MAX,
+                                .files = 3,
+                                .directories = 4,
+                                .others = 5,
+                                .bytes = 6,
+                                .files_new = 7,
+                                .files_changed = 8,
+                                .files_unchanged = 9,
+                                .bytes_read = 10,
+                                .bytes_stored = 11,
+                                .warnings = 12,
                                 .selection_id = {{13}}};
     CF_AUTO_BUF cf_buf out;
     cf_buf_init(&out, 4096);
@@ -117,7 +136,10 @@ static void summaries_round_trip(void **state) {
         size_t at;
         cf_code code;
         const char *reason;
-    } cases[] = {{0, CF_ERR_FORMAT_VERSION, "version"}, {1, CF_ERR_FORMAT, "type"}, {2, CF_ERR_FORMAT, "type"}, {3, CF_ERR_FORMAT, "flags"}};
+    } cases[] = {{0, CF_ERR_FORMAT_VERSION, "version"},
+                 {1, CF_ERR_FORMAT, "type"},
+                 {2, CF_ERR_FORMAT, "type"},
+                 {3, CF_ERR_FORMAT, "flags"}};
     for (size_t i = 0; i < 4; i++) {
         uint8_t kept = out.data[cases[i].at];
         out.data[cases[i].at] = 2;
@@ -174,7 +196,8 @@ static void journal_objects_round_trip(void **state) {
     CF_AUTO_BUF cf_buf out;
     cf_buf_init(&out, 2 << 20);
     for (uint16_t type = 1; type <= CF_JOURNAL_POINT_RETAINED; type++) {
-        const cf_journal_entry entry = {.type = type, .sequence = UINT64_MAX, .time = 7, .body = cf_span_text("{\"name\":\"x\"}")};
+        const cf_journal_entry entry = {
+            .type = type, .sequence = UINT64_MAX, .time = 7, .body = cf_span_text("{\"name\":\"x\"}")};
         cf_journal_entry got;
         cf_buf_reset(&out);
         assert_ok(cf_journal_encode(&entry, &out));
@@ -191,7 +214,8 @@ static void journal_objects_round_trip(void **state) {
     }
     for (size_t i = 0; i < out.size; i++) {
         out.data[i] ^= 1;
-        assert_fails(cf_journal_decode(cf_buf_span(&out), &got), i == 4 || i == 5 ? CF_ERR_FORMAT_VERSION : CF_ERR_FORMAT, NULL);
+        assert_fails(cf_journal_decode(cf_buf_span(&out), &got),
+                     i == 4 || i == 5 ? CF_ERR_FORMAT_VERSION : CF_ERR_FORMAT, NULL);
         out.data[i] ^= 1;
     }
     /* A type of the future, whole. */
@@ -209,10 +233,8 @@ static void journal_objects_round_trip(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(points_round_trip),
-        cmocka_unit_test(parts_and_chain_are_checked_in_both_directions),
-        cmocka_unit_test(summaries_round_trip),
-        cmocka_unit_test(pack_lists_round_trip),
+        cmocka_unit_test(points_round_trip),          cmocka_unit_test(parts_and_chain_are_checked_in_both_directions),
+        cmocka_unit_test(summaries_round_trip),       cmocka_unit_test(pack_lists_round_trip),
         cmocka_unit_test(journal_objects_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,187 @@
+/* coffer restore: get files back. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/reading.h"
+#include "restore/restore.h"
+
+enum { DAMAGED_LISTED = 10000 };
+
+struct restore_options {
+    cf_server_options server;
+    const char *to, *on_conflict;
+    bool in_place, strip, dry_run, no_acl, numeric_ids;
+};
+
+static const cf_option options[] = {
+    CF_OPTION_TEXT(struct restore_options, to, "to", "DIR", "restore below DIR, each file under its whole path"),
+    CF_OPTION_FLAG(struct restore_options, in_place, "in-place", "restore to where the files were"),
+    CF_OPTION_FLAG(struct restore_options, strip, "strip", "with --to: leave the path of what was backed up (or of PATH) off"),
+    CF_OPTION_CHOICE(struct restore_options, on_conflict, "on-conflict", "copy|overwrite|skip",
+                     "what to do where something else stands (copy: beside it, as '... Copy of NAME')"),
+    CF_OPTION_FLAG(struct restore_options, dry_run, "dry-run", "say what would be done, and do nothing"),
+    CF_OPTION_FLAG(struct restore_options, no_acl, "no-acl", "leave owners, permissions and ACLs out"),
+    CF_OPTION_FLAG(struct restore_options, numeric_ids, "numeric-ids", "owners by number, not by name"),
+    CF_OPTIONS_SERVER(struct restore_options, server),
+    CF_OPTION_END};
+
+struct shown {
+    cf_reading *reading;
+    cf_job *job;
+    json_t *damaged; /* paths */
+};
+
+static void on_warning(void *context, cf_span path, const cf_err *err) {
+    struct shown *shown = context;
+    cf_reading_event(shown->reading, shown->job, "warning", path, err);
+}
+
+static void on_damaged(void *context, cf_span path, const cf_err *err) {
+    struct shown *shown = context;
+    cf_reading_event(shown->reading, shown->job, "damaged", path, err);
+    if (json_array_size(shown->damaged) < DAMAGED_LISTED)
+        (void)json_array_append_new(shown->damaged, cf_json_text(path)); /* the event named it already */
+}
+
+static const char *action_word(cf_restore_action action) {
+    switch (action) {
+    case CF_RESTORE_CREATE: return "create";
+    case CF_RESTORE_REPLACE: return "replace";
+    case CF_RESTORE_COPY: return "copy";
+    case CF_RESTORE_SKIP: return "skip";
+    case CF_RESTORE_SAME: return "same";
+    }
+    return "";
+}
+
+static void on_planned(void *context, cf_span path, cf_restore_action action, uint64_t size) {
+    struct shown *shown = context;
+    if (!shown->reading->cli->json) {
+        CF_AUTO_FREE char *printable = cf_text_printable(path);
+        char text[24];
+        cf_text_size(size, text);
+        printf("%-8s %10s  %s\n", action_word(action), text, printable ? printable : "?");
+        return;
+    }
+    json_t *object = json_pack("{s:s, s:s, s:I}", "type", "planned", "action", action_word(action), "size", (json_int_t)size);
+    if (object && cf_json_set_path(object, "path", path) < 0) {
+        json_decref(object);
+        object = NULL;
+    }
+    cf_err *err = cf_output_json(object);
+    cf_err_free(err); /* the end of the command checks stdout again */
+}
+
+static cf_err *summary(cf_reading *reading, const cf_id16 *job, const cf_point *point, const cf_restore_result *result, const char *status,
+                       json_t *damaged, double seconds) {
+    if (reading->cli->json)
+        return cf_output_json(json_pack("{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:I, s:I, s:f}", "type", "summary",
+                                        "job_id", job ? cf_json_hex(job->bytes, 16) : json_null(), "point_id", cf_json_hex(point->id.bytes, 32),
+                                        "status", status, "files", (json_int_t)result->files, "directories", (json_int_t)result->directories,
+                                        "others", (json_int_t)result->others, "bytes", (json_int_t)result->bytes, "bytes_fetched",
+                                        (json_int_t)result->bytes_fetched, "skipped", (json_int_t)result->skipped, "identical",
+                                        (json_int_t)result->identical, "damaged", damaged, "damaged_count", (json_int_t)result->damaged,
+                                        "warnings", (json_int_t)(result->warnings + result->damaged), "seconds", seconds));
+    if (reading->cli->quiet) return NULL;
+    char bytes[24], fetched[24];
+    cf_text_size(result->bytes, bytes);
+    cf_text_size(result->bytes_fetched, fetched);
+    printf("%s %llu files (%s), %llu folders, %llu others; %s fetched in %.1f s\n", job ? "restored" : "would restore",
+           (unsigned long long)result->files, bytes, (unsigned long long)result->directories, (unsigned long long)result->others, fetched,
+           seconds);
+    if (result->identical) printf("  %llu files were there already\n", (unsigned long long)result->identical);
+    if (result->skipped) printf("  %llu left out\n", (unsigned long long)result->skipped);
+    if (result->damaged) printf("  %llu could not be read back: see above\n", (unsigned long long)result->damaged);
+    return NULL;
+}
+
+static cf_err *restore_point(cf_reading *reading, const cf_point *point, cf_restore_options *what, bool dry_run) {
+    cf_reading_job job = {0};
+    cf_restore_result result = {0};
+    struct shown shown = {.reading = reading, .damaged = json_array()};
+    if (!shown.damaged) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of damaged files");
+    if (!dry_run) {
+        cf_err *err = cf_reading_job_start(reading, "restore", point, &job);
+        if (err) {
+            json_decref(shown.damaged);
+            return err;
+        }
+        shown.job = job.job;
+        what->progress = &job.progress;
+    }
+    cf_id16 id = {{0}};
+    if (job.job) id = *cf_job_id(job.job);
+    what->context = &shown;
+    cf_err *err = cf_restore(reading->reader, point, what, &result);
+    const char *status = "planned";
+    double seconds = 0;
+    cf_err *ended = dry_run ? NULL : cf_reading_job_end(&job, err, &status, &seconds);
+    if (!err) err = ended;
+    else cf_err_free(ended);
+    if (result.warnings || result.damaged) reading->cli->warnings = true;
+    if (!err) err = summary(reading, dry_run ? NULL : &id, point, &result, status, shown.damaged, seconds);
+    json_decref(shown.damaged);
+    return err;
+}
+
+static cf_err *check(cf_cli *cli, const struct restore_options *opt) {
+    if (!opt->to == !opt->in_place) return cf_cli_usage(cli, "restore needs a place: --to DIR, or --in-place");
+    if (opt->strip && !opt->to) return cf_cli_usage(cli, "--strip goes with --to DIR");
+    return NULL;
+}
+
+static cf_conflict conflict_of(const char *word) {
+    if (word && strcmp(word, "overwrite") == 0) return CF_CONFLICT_OVERWRITE;
+    if (word && strcmp(word, "skip") == 0) return CF_CONFLICT_SKIP;
+    return CF_CONFLICT_COPY;
+}
+
+static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
+    const struct restore_options *opt = given;
+    CF_TRY(check(cli, opt));
+    CF_AUTO_READING cf_reading reading = {0};
+    CF_AUTO(cf_point) point = NULL;
+    CF_AUTO_FREE cf_span *patterns = calloc(arguments->count, sizeof *patterns);
+    if (!patterns) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the patterns");
+    for (size_t i = 1; i < arguments->count; i++) patterns[i - 1] = cf_span_text(arguments->item[i]);
+    CF_TRY(cf_reading_open(cli, &opt->server, CF_RETRY_JOB_MS, &reading));
+    CF_TRY(cf_reading_point(&reading, arguments->item[0], &point));
+    cf_restore_options what = {.patterns = patterns,
+                               .pattern_count = arguments->count - 1,
+                               .to = opt->to,
+                               .strip = opt->strip,
+                               .conflict = conflict_of(opt->on_conflict),
+                               .dry_run = opt->dry_run,
+                               .no_acl = opt->no_acl,
+                               .numeric_ids = opt->numeric_ids,
+                               .cancel = cli->cancel,
+                               .warning = on_warning,
+                               .damaged = on_damaged,
+                               .planned = on_planned};
+    return restore_point(&reading, point, &what, opt->dry_run);
+}
+
+const cf_command cf_cmd_restore = {
+    .name = "restore",
+    .arguments = "POINT [PATTERN...]",
+    .summary = "get files back",
+    .description = "POINT is an ID or its beginning, a date (2026-11-20, 2026-11-20T21:00: the newest not after it), or latest.\n"
+                   "PATTERN is a path (/etc/nginx), a pattern of a path (/etc/*.conf; ** also matches '/'), or of a name\n"
+                   "at any depth (*.conf). None: everything.\n"
+                   "Files that are there already with the same content are not fetched again: to go on after an\n"
+                   "interruption, run the same command again.\n",
+    .examples = "coffer restore latest --to /tmp/back\n"
+                "coffer restore latest /etc/nginx --in-place --on-conflict overwrite\n"
+                "coffer restore 2026-11-20 '*.conf' --to /tmp/back\n"
+                "coffer restore latest --to /srv/new --strip --server web1 --credentials F --passphrase-file P\n",
+    .options = options,
+    .options_size = sizeof(struct restore_options),
+    .min_arguments = 1,
+    .max_arguments = CF_ANY_COUNT,
+    .run = run,
+};
