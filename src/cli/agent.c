@@ -1,7 +1,21 @@
 #include "cli/agent.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
+
 #include "cli/config_file.h"
 #include "cli/passphrase.h"
+#include "os/dir.h"
+
+/* The folder that `register --scratch` chose takes the place of the default one. */
+static cf_err *use_chosen_scratch(cf_agent *agent) {
+    char *chosen = NULL;
+    CF_TRY(cf_state_get_setting(agent->state, CF_AGENT_SCRATCH, &chosen));
+    if (!chosen) return NULL;
+    free(agent->home.scratch);
+    agent->home.scratch = chosen;
+    return cf_dir_make(AT_FDCWD, chosen, 0700);
+}
 
 cf_err *cf_agent_open(const cf_cli *cli, cf_agent *agent) {
     *agent = (cf_agent){0};
@@ -10,7 +24,8 @@ cf_err *cf_agent_open(const cf_cli *cli, cf_agent *agent) {
     CF_TRY(cf_config_load(agent->home.config, &agent->config));
     if (agent->config.proxy_password_file[0])
         CF_TRY(cf_secret_read(cli, agent->config.proxy_password_file, "proxy password", &agent->proxy_password));
-    return cf_state_open(agent->home.state, NULL, &agent->state);
+    CF_TRY(cf_state_open(agent->home.state, NULL, &agent->state));
+    return use_chosen_scratch(agent);
 }
 
 void cf_agent_wipe(cf_agent *agent) {

@@ -8,6 +8,8 @@
 #include "cli/home.h"
 #include "policy/config.h"
 
+#define CF_AGENT_SCRATCH "scratch" /* setting: the scratch folder that was chosen at registration */
+
 typedef struct cf_agent {
     cf_home home;
     cf_config config;

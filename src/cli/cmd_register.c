@@ -1,4 +1,6 @@
 /* coffer register: make this server known to a vault. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,11 +10,13 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/passphrase.h"
+#include "os/dir.h"
+#include "os/fail.h"
 
 enum { CLOCK_WARN_S = 300 };
 
 struct register_options {
-    const char *passphrase_file, *generate, *name, *proxy;
+    const char *passphrase_file, *generate, *name, *scratch, *proxy;
     bool is_new, check;
 };
 
@@ -20,6 +24,7 @@ static const cf_option options[] = {
     CF_OPTION_TEXT(struct register_options, passphrase_file, "passphrase-file", "FILE", "the passphrase (- for standard input); asked for when not given"),
     CF_OPTION_TEXT(struct register_options, generate, "generate-passphrase", "FILE", "make a passphrase and write it to FILE, which must not exist"),
     CF_OPTION_TEXT(struct register_options, name, "name", "NAME", "the server's name in the vault (default: the host name)"),
+    CF_OPTION_TEXT(struct register_options, scratch, "scratch", "DIR", "keep the cache of backups in DIR"),
     CF_OPTION_TEXT(struct register_options, proxy, "proxy", "URL", "reach the vault through this proxy, now and later"),
     CF_OPTION_FLAG(struct register_options, is_new, "new", "a server of its own, although the vault knows the name"),
     CF_OPTION_FLAG(struct register_options, check, "check", "only test credentials and network, change nothing"),
@@ -75,12 +80,22 @@ static cf_err *show(cf_cli *cli, const struct register_options *given, const cf_
     return NULL;
 }
 
+/* Made before anything else, so that a folder that cannot be used is known at once. */
+static cf_err *make_scratch(const char *folder, char **absolute) {
+    if (!folder) return NULL;
+    CF_TRY(cf_dir_make(AT_FDCWD, folder, 0700));
+    *absolute = realpath(folder, NULL);
+    return *absolute ? NULL : cf_os_fail(errno, "use", folder);
+}
+
 static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     const struct register_options *opt = given;
     if (opt->generate && opt->passphrase_file) return cf_cli_usage(cli, "--passphrase-file and --generate-passphrase exclude each other");
     CF_AUTO_AGENT cf_agent agent = {0};
     CF_AUTO(cf_secret) passphrase = NULL;
+    CF_AUTO_FREE char *scratch = NULL;
     CF_TRY(cf_agent_open(cli, &agent));
+    if (!opt->check) CF_TRY(make_scratch(opt->scratch, &scratch));
     if (!opt->check && !opt->generate) CF_TRY(cf_passphrase_get_new(cli, opt->passphrase_file, &passphrase));
     talk t = {cli, opt};
     cf_register_options request = {.credentials_path = arguments->item[0], .name = opt->name, .is_new = opt->is_new,
@@ -91,6 +106,7 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
                                    .kdf_passes = agent.config.kdf_passes};
     cf_register_result result;
     CF_TRY(opt->check ? cf_register_check(agent.state, &request, &result) : cf_register_server(agent.state, &request, &result));
+    if (scratch) CF_TRY(cf_state_set_setting(agent.state, CF_AGENT_SCRATCH, scratch));
     return show(cli, opt, &result);
 }
 

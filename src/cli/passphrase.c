@@ -57,8 +57,9 @@ static cf_err *read_file(const cf_cli *cli, const char *path, cf_secret **secret
     return read_all(fd, path, cli->cancel, false, secret);
 }
 
-/* No echo while fd is read, and the terminal as it was afterwards whatever happens. */
-static cf_err *read_without_echo(int fd, cf_cancel *cancel, cf_secret **secret) {
+/* No echo while fd is read, and the terminal as it was afterwards whatever happens. The prompt comes when the echo is off:
+ * what is typed before that is thrown away. */
+static cf_err *read_without_echo(int fd, const char *prompt, cf_cancel *cancel, cf_secret **secret) {
     struct termios before, quiet;
     if (tcgetattr(fd, &before) < 0) return cf_fail_errno(CF_ERR_IO, errno, "the terminal cannot be asked");
     quiet = before;
@@ -66,7 +67,8 @@ static cf_err *read_without_echo(int fd, cf_cancel *cancel, cf_secret **secret) 
     quiet.c_lflag |= ICANON | ECHONL;
     if (tcsetattr(fd, TCSAFLUSH, &quiet) < 0)
         return cf_fail_errno(CF_ERR_IO, errno, "cannot switch off the terminal's echo");
-    cf_err *err = read_all(fd, "the terminal", cancel, true, secret);
+    cf_err *err = dprintf(fd, "%s: ", prompt) < 0 ? cf_fail_errno(CF_ERR_IO, errno, "cannot ask at the terminal")
+                                                  : read_all(fd, "the terminal", cancel, true, secret);
     (void)tcsetattr(fd, TCSAFLUSH, &before); /* nothing more can be done when even this fails */
     return err;
 }
@@ -76,8 +78,7 @@ static cf_err *ask(const cf_cli *cli, const char *prompt, cf_secret **secret) {
     if (fd < 0)
         return cf_cli_usage(
             cli, "%s is needed and there is no terminal to ask at: give a file, or - for standard input", prompt);
-    if (dprintf(fd, "%s: ", prompt) < 0) return cf_fail_errno(CF_ERR_IO, errno, "cannot ask at the terminal");
-    return read_without_echo(fd, cli->cancel, secret);
+    return read_without_echo(fd, prompt, cli->cancel, secret);
 }
 
 cf_err *cf_secret_read(const cf_cli *cli, const char *source, const char *prompt, cf_secret **secret) {

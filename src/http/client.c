@@ -181,7 +181,8 @@ static int watch(void *context, curl_off_t down_total, curl_off_t down, curl_off
     (void)down;
     (void)up_total;
     (void)up;
-    return cf_cancel_requested(((transfer *)context)->http->cancel) ? 1 : 0;
+    const transfer *t = context;
+    return !t->request->ignore_cancel && cf_cancel_requested(t->http->cancel) ? 1 : 0;
 }
 
 #define SET(option, value)                                                                                 \
@@ -319,7 +320,7 @@ cf_err *cf_http_send(cf_http *http, const cf_http_request *request, cf_http_repl
     memset(reply, 0, sizeof *reply);
     cf_buf_init(&reply->body, request->reply_max ? request->reply_max : REPLY_MAX);
     cf_buf_init(&reply->headers, HEADERS_MAX);
-    CF_TRY(cf_cancel_check(http->cancel));
+    if (!request->ignore_cancel) CF_TRY(cf_cancel_check(http->cancel));
     transfer t = {.http = http, .request = request, .reply = reply};
     struct curl_slist *headers = NULL;
     t.easy = take_handle(http);

@@ -58,6 +58,7 @@ typedef struct cf_http_request {
     bool has_range;        /* ask for these bytes of the object                                          */
     uint64_t range_offset, range_size;
     unsigned total_seconds; /* for the whole request; 0: no limit                                        */
+    bool ignore_cancel;     /* sent although somebody asked to stop: tidying up                           */
 } cf_http_request;
 
 typedef struct cf_http_reply {

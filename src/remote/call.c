@@ -15,6 +15,7 @@
 
 enum {
     JSON_REPLY_MAX = 8 << 20,
+    FAREWELL_SECONDS = 5,
     CALL_SECONDS = 300,      /* a control request that takes longer is hung, whatever trickles in        */
     SLEEP_SLICE_MS = 200,
     SERVER_FAILED_TRIES = 4, /* HTTP 500 is more often a defect than passing                             */
@@ -270,6 +271,10 @@ static cf_err *exchange(cf_remote *remote, cf_call *call, cf_span body, cf_http_
                                .authorization = remote->authorization ? (const char *)cf_secret_bytes(remote->authorization) : NULL,
                                .body = body, .reply_max = call->reply_max ? call->reply_max : JSON_REPLY_MAX,
                                .total_seconds = call->has_raw || call->reply_max ? 0 : CALL_SECONDS}; /* large ones: only a stall ends them */
+    if (call->farewell && cf_cancel_requested(remote->cancel)) {
+        request.ignore_cancel = true;
+        request.total_seconds = FAREWELL_SECONDS;
+    }
     cf_retry retry = {.total_ms = remote->retry_total_ms};
     for (;;) {
         cf_err *err = cf_http_send(remote->http, &request, reply);

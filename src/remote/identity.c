@@ -220,6 +220,7 @@ cf_err *cf_remote_rename_self(cf_remote *remote, const char *name) {
 cf_err *cf_remote_revoke_token(cf_remote *remote) {
     cf_call call;
     cf_call_init(&call, "DELETE", "/v1/self/token");
+    call.farewell = true;
     cf_err *err = cf_call_run(remote, &call, NULL, NULL);
     if (cf_err_code(err) != CF_ERR_UNAUTHORIZED && cf_err_code(err) != CF_ERR_NOT_AUTHORIZED) return err;
     cf_err_free(err); /* it was gone already */

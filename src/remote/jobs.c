@@ -37,5 +37,6 @@ cf_err *cf_remote_report_job(cf_remote *remote, const cf_remote_job *job) {
     cf_call_init(&call, "PUT", "/v1/jobs/%s", id);
     cf_call_body(&call, job_body(job));
     call.once = true;
+    call.farewell = job->has_finished;
     return cf_call_run(remote, &call, NULL, NULL);
 }

@@ -148,6 +148,7 @@ cf_err *cf_remote_more_numbers(cf_remote *remote, const cf_id16 *session, uint64
 cf_err *cf_remote_close_session(cf_remote *remote, const cf_id16 *session) {
     cf_call call;
     session_call(&call, session, "close");
+    call.farewell = true;
     cf_call_body(&call, json_object());
     cf_err *err = cf_call_run(remote, &call, NULL, NULL);
     cf_code code = cf_err_code(err);
@@ -188,6 +189,7 @@ cf_err *cf_remote_end_lease(cf_remote *remote, const cf_id16 *lease) {
     cf_hex_encode(lease->bytes, 16, id);
     cf_call call;
     cf_call_init(&call, "DELETE", "/v1/leases/%s", id);
+    call.farewell = true;
     cf_err *err = cf_call_run(remote, &call, NULL, NULL);
     if (cf_err_code(err) != CF_ERR_UNKNOWN_OBJECT) return err;
     cf_err_free(err); /* it ran out: ended is what was asked for */

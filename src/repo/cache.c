@@ -43,17 +43,23 @@ static cf_segment *find(cf_cache *cache, uint64_t pack, uint16_t number) {
 }
 
 static void use_unlink(cf_cache *cache, cf_segment *segment) {
-    if (segment->older) segment->older->newer = segment->newer;
-    else cache->oldest = segment->newer;
-    if (segment->newer) segment->newer->older = segment->older;
-    else cache->newest = segment->older;
+    if (segment->older)
+        segment->older->newer = segment->newer;
+    else
+        cache->oldest = segment->newer;
+    if (segment->newer)
+        segment->newer->older = segment->older;
+    else
+        cache->newest = segment->older;
 }
 
 static void use_append(cf_cache *cache, cf_segment *segment) {
     segment->older = cache->newest;
     segment->newer = NULL;
-    if (cache->newest) cache->newest->newer = segment;
-    else cache->oldest = segment;
+    if (cache->newest)
+        cache->newest->newer = segment;
+    else
+        cache->oldest = segment;
     cache->newest = segment;
 }
 

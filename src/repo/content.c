@@ -14,9 +14,9 @@ struct cf_content_reader {
     cf_buf refs; /* the entry's own */
     cf_cursor cursor;
     uint32_t left;
-    uint8_t depth;              /* of the entry's references           */
+    uint8_t depth; /* of the entry's references           */
     struct list list[CF_DEPTH_MAX];
-    size_t lists;               /* open ones                           */
+    size_t lists; /* open ones                           */
     bool broken;
 };
 
@@ -36,7 +36,8 @@ void cf_content_reader_close(cf_content_reader *content) {
 }
 
 cf_err *cf_content_reader_open(cf_lane *lane, const cf_map *map, const cf_content *given, cf_content_reader **out) {
-    if (given->depth > CF_DEPTH_MAX) return cf_fail_reason(CF_ERR_NODE_DAMAGED, "level", "a file's lists are nested too deeply");
+    if (given->depth > CF_DEPTH_MAX)
+        return cf_fail_reason(CF_ERR_NODE_DAMAGED, "level", "a file's lists are nested too deeply");
     CF_AUTO(cf_content_reader) content = calloc(1, sizeof *content);
     if (!content) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory to read a file's references");
     content->lane = lane;

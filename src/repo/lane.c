@@ -46,11 +46,13 @@ static cf_err *check_map(const cf_map *map, uint64_t pack, uint16_t segment) {
 }
 
 static cf_err *damaged(const char *reason, uint64_t pack, uint16_t segment, cf_err *cause) {
-    return cf_wrap_reason(cause, CF_ERR_SEGMENT_DAMAGED, reason, "segment %u of pack %llu", segment, (unsigned long long)pack);
+    return cf_wrap_reason(cause, CF_ERR_SEGMENT_DAMAGED, reason, "segment %u of pack %llu", segment,
+                          (unsigned long long)pack);
 }
 
 /* Sum, then seal: the sum tells a failing disk from somebody's work. */
-static cf_err *open_stored(cf_lane *lane, cf_kind kind, cf_packed *pack, const cf_extent *extent, cf_span stored, cf_buf *raw) {
+static cf_err *open_stored(cf_lane *lane, cf_kind kind, cf_packed *pack, const cf_extent *extent, cf_span stored,
+                           cf_buf *raw) {
     if (pack->header.kind != kind) return damaged("kind", pack->number, extent->segment, NULL);
     uint8_t sum[16];
     cf_xxh3_128(stored, sum);
@@ -70,19 +72,22 @@ static cf_err *load(cf_lane *lane, cf_kind kind, uint64_t number, uint16_t segme
     cf_err *err = NULL;
     const cf_extent *extent = cf_packed_extent(pack, segment);
     if (!extent)
-        err = cf_fail_reason(CF_ERR_SEGMENT_DAMAGED, "missing", "pack %llu holds no segment %u", (unsigned long long)number, segment);
+        err = cf_fail_reason(CF_ERR_SEGMENT_DAMAGED, "missing", "pack %llu holds no segment %u",
+                             (unsigned long long)number, segment);
     if (!err && stored.size == 0) err = fetch(lane, number, extent->offset, extent->length, &stored);
-    if (!err && stored.size != extent->length) err = cf_fail(CF_ERR_INTERNAL, "stored bytes of the wrong length were handed in");
+    if (!err && stored.size != extent->length)
+        err = cf_fail(CF_ERR_INTERNAL, "stored bytes of the wrong length were handed in");
     if (!err) err = open_stored(lane, kind, pack, extent, stored, raw);
     cf_reader_pack_release(lane->reader, pack);
     return err;
 }
 
-cf_err *cf_lane_segment_from(cf_lane *lane, const cf_map *map, cf_kind kind, uint64_t pack, uint16_t segment, cf_span stored,
-                             cf_segment **out) {
+cf_err *cf_lane_segment_from(cf_lane *lane, const cf_map *map, cf_kind kind, uint64_t pack, uint16_t segment,
+                             cf_span stored, cf_segment **out) {
     CF_TRY(check_map(map, pack, segment));
     if (segment == CF_SEGMENT_DIRECTORY)
-        return cf_fail_reason(CF_ERR_SEGMENT_DAMAGED, "kind", "a reference names the directory of pack %llu", (unsigned long long)pack);
+        return cf_fail_reason(CF_ERR_SEGMENT_DAMAGED, "kind", "a reference names the directory of pack %llu",
+                              (unsigned long long)pack);
     cf_cache *cache = &lane->reader->cache;
     bool must_load;
     cf_segment *found;
@@ -99,7 +104,8 @@ cf_err *cf_lane_segment_from(cf_lane *lane, const cf_map *map, cf_kind kind, uin
     return NULL;
 }
 
-cf_err *cf_lane_segment(cf_lane *lane, const cf_map *map, cf_kind kind, uint64_t pack, uint16_t segment, cf_segment **out) {
+cf_err *cf_lane_segment(cf_lane *lane, const cf_map *map, cf_kind kind, uint64_t pack, uint16_t segment,
+                        cf_segment **out) {
     return cf_lane_segment_from(lane, map, kind, pack, segment, (cf_span){0}, out);
 }
 
@@ -110,14 +116,15 @@ cf_err *cf_lane_chunk_id(cf_lane *lane, cf_kind kind, cf_span content, cf_id32 *
 cf_err *cf_lane_chunk_in(cf_lane *lane, const cf_segment *segment, cf_kind kind, const cf_ref *ref, cf_span *chunk) {
     cf_span raw = cf_segment_raw(segment);
     if (ref->offset > raw.size || ref->length > raw.size - ref->offset)
-        return cf_fail_reason(CF_ERR_CHUNK_MISMATCH, "range", "a reference reaches past the end of segment %u of pack %llu",
-                              ref->segment, (unsigned long long)ref->pack);
+        return cf_fail_reason(CF_ERR_CHUNK_MISMATCH, "range",
+                              "a reference reaches past the end of segment %u of pack %llu", ref->segment,
+                              (unsigned long long)ref->pack);
     cf_span bytes = cf_span_of(raw.data + ref->offset, ref->length);
     cf_id32 id;
     CF_TRY(cf_mac_chunk_id(lane->mac, kind, bytes, &id));
     if (!cf_id32_equal(&id, &ref->id))
-        return cf_fail_reason(CF_ERR_CHUNK_MISMATCH, "id", "segment %u of pack %llu at %u holds another chunk", ref->segment,
-                              (unsigned long long)ref->pack, ref->offset);
+        return cf_fail_reason(CF_ERR_CHUNK_MISMATCH, "id", "segment %u of pack %llu at %u holds another chunk",
+                              ref->segment, (unsigned long long)ref->pack, ref->offset);
     *chunk = bytes;
     return NULL;
 }
@@ -143,7 +150,8 @@ static cf_err *open_directory(cf_lane *lane, const cf_packed *pack, const cf_ext
     cf_span stored = {0};
     uint8_t sum[16];
     if (memcmp(keys.commitment, pack->header.directory_commitment, 32) != 0)
-        err = cf_fail_reason(CF_ERR_PACK_UNREADABLE, "commitment", "the directory of pack %llu was not sealed under this server's key",
+        err = cf_fail_reason(CF_ERR_PACK_UNREADABLE, "commitment",
+                             "the directory of pack %llu was not sealed under this server's key",
                              (unsigned long long)pack->number);
     if (!err) err = fetch(lane, pack->number, extent->offset, extent->length, &stored);
     if (!err) {
@@ -151,7 +159,8 @@ static cf_err *open_directory(cf_lane *lane, const cf_packed *pack, const cf_ext
         if (memcmp(sum, extent->xxh3, 16) != 0) err = damaged("sum", pack->number, CF_SEGMENT_DIRECTORY, NULL);
     }
     if (!err) {
-        cf_segment_place place = {pack->header.kind, pack->header.server, pack->header.session, pack->number, CF_SEGMENT_DIRECTORY};
+        cf_segment_place place = {pack->header.kind, pack->header.server, pack->header.session, pack->number,
+                                  CF_SEGMENT_DIRECTORY};
         err = cf_segment_open(lane->codec, keys.key, &place, stored, raw);
         if (err && cf_err_has(err, CF_F_DAMAGE)) err = damaged("seal", pack->number, CF_SEGMENT_DIRECTORY, err);
     }
@@ -166,7 +175,8 @@ cf_err *cf_lane_directory(cf_lane *lane, uint64_t number, cf_kind *kind, cf_dire
     cf_buf_init(&raw, CF_DIRECTORY_RAW_MAX);
     const cf_extent *extent = cf_packed_extent(pack, CF_SEGMENT_DIRECTORY);
     cf_err *err = extent ? open_directory(lane, pack, extent, &raw)
-                         : cf_fail_reason(CF_ERR_SEGMENT_DAMAGED, "missing", "pack %llu has no directory", (unsigned long long)number);
+                         : cf_fail_reason(CF_ERR_SEGMENT_DAMAGED, "missing", "pack %llu has no directory",
+                                          (unsigned long long)number);
     if (!err) {
         err = cf_directory_decode(cf_buf_span(&raw), entries, count);
         if (err && cf_err_has(err, CF_F_DAMAGE)) err = damaged("seal", number, CF_SEGMENT_DIRECTORY, err);

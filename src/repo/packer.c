@@ -29,7 +29,8 @@ static bool is_full(const cf_writer *writer, const cf_wpack *pack) {
     unsigned outstanding = pack->reserved - pack->delivered;
     size_t estimate = pack->bytes.size + (size_t)outstanding * SEGMENT_ESTIMATE;
     size_t chunks = pack->entry_count + (size_t)(outstanding + 1) * SEGMENT_CHUNKS_MAX;
-    return estimate >= target_size(writer, pack->kind) || chunks > CF_PACK_CHUNKS_MAX || pack->reserved >= CF_SEGMENTS_MAX;
+    return estimate >= target_size(writer, pack->kind) || chunks > CF_PACK_CHUNKS_MAX ||
+           pack->reserved >= CF_SEGMENTS_MAX;
 }
 
 /* A pack number. The block's end is rare: the lock is held while the vault is asked. */
@@ -115,15 +116,20 @@ void cf_packer_close_open(cf_writer *writer, cf_kind kind) {
     if (closing->delivered == closing->reserved) enqueue_upload(writer, closing);
 }
 
-cf_err *cf_packer_reserve(cf_writer *writer, cf_kind kind, cf_wsegment *target) {
+cf_err *cf_packer_reserve(cf_writer *writer, cf_kind kind, cf_wsegment *target, cf_wsegment **other) {
     for (;;) {
         CF_TRY(cf_writer_stopped(writer));
         cf_wpack *open = writer->open[kind];
         if (open && !is_full(writer, open)) break;
         if (open) cf_packer_close_open(writer, kind);
-        /* Counts packs that are full, not the ones that wait for a lane's segment alone: those lanes never wait
-         * here while they hold an open segment of this kind. */
         if (writer->finished[kind] > writer->options.waiting) {
+            /* Nobody waits here with an open segment in hand: a pack that is closed may be waiting for just that one,
+             * and lanes that hold segments of both kinds crosswise would wait for each other. */
+            if (*other) {
+                CF_TRY(cf_writer_hand_in(writer, *other));
+                *other = NULL;
+                continue;
+            }
             pthread_cond_wait(&writer->changed, &writer->lock);
             continue;
         }
@@ -190,7 +196,8 @@ cf_err *cf_packer_finish(cf_writer *writer, cf_wpack *pack, cf_segment_codec *co
     CF_TRY(cf_directory_encode(pack->entries, pack->entry_count, &raw));
     cf_segment_place place = {pack->kind, writer->options.server, writer->options.session, pack->number,
                               CF_SEGMENT_DIRECTORY};
-    CF_TRY(cf_segment_seal(codec, pack->directory_keys.key, &place, cf_buf_span(&raw), writer->options.verify, &stored));
+    CF_TRY(
+        cf_segment_seal(codec, pack->directory_keys.key, &place, cf_buf_span(&raw), writer->options.verify, &stored));
     CF_TRY(add_extent(pack, CF_SEGMENT_DIRECTORY, cf_buf_span(&stored)));
     qsort(pack->extents, pack->extent_count, sizeof *pack->extents, compare_extents);
     cf_pack_tail_encode(pack->bytes.data, pack->bytes.size, pack->extents, pack->extent_count, &pack->bytes);

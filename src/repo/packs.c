@@ -33,18 +33,24 @@ static cf_packed **bucket_of(cf_packs *packs, uint64_t number) {
 }
 
 static void use_unlink(cf_packs *packs, cf_packed *pack) {
-    if (pack->older) pack->older->newer = pack->newer;
-    else packs->oldest = pack->newer;
-    if (pack->newer) pack->newer->older = pack->older;
-    else packs->newest = pack->older;
+    if (pack->older)
+        pack->older->newer = pack->newer;
+    else
+        packs->oldest = pack->newer;
+    if (pack->newer)
+        pack->newer->older = pack->older;
+    else
+        packs->newest = pack->older;
     pack->older = pack->newer = NULL;
 }
 
 static void use_append(cf_packs *packs, cf_packed *pack) {
     pack->older = packs->newest;
     pack->newer = NULL;
-    if (packs->newest) packs->newest->newer = pack;
-    else packs->oldest = pack;
+    if (packs->newest)
+        packs->newest->newer = pack;
+    else
+        packs->oldest = pack;
     packs->newest = pack;
 }
 
@@ -119,8 +125,8 @@ static cf_err *packed_from(const cf_reader *reader, cf_pack_frame *frame, cf_pac
         const char *reason = "header";
         if (!err) {
             reason = "extents";
-            err = cf_pack_tail_decode(cf_buf_span(&frame->header), cf_buf_span(&frame->tail), frame->size, &pack->extents,
-                                      &pack->extent_count);
+            err = cf_pack_tail_decode(cf_buf_span(&frame->header), cf_buf_span(&frame->tail), frame->size,
+                                      &pack->extents, &pack->extent_count);
         }
         if (err) CF_TRY(remember_broken(pack, reason, err));
     }
@@ -185,7 +191,8 @@ cf_err *cf_reader_pack(cf_reader *reader, uint64_t number, cf_packed **out) {
     }
     if (!pack) return cf_fail(CF_ERR_INTERNAL, "the table of packs is too small");
     if (pack->broken) {
-        cf_err *err = cf_fail_reason(CF_ERR_PACK_UNREADABLE, pack->broken, "pack %llu: %s", (unsigned long long)number, pack->why);
+        cf_err *err = cf_fail_reason(CF_ERR_PACK_UNREADABLE, pack->broken, "pack %llu: %s", (unsigned long long)number,
+                                     pack->why);
         cf_reader_pack_release(reader, pack);
         return err;
     }
@@ -197,8 +204,10 @@ const cf_extent *cf_packed_extent(const cf_packed *pack, uint16_t segment) {
     size_t low = 0, high = pack->extent_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (pack->extents[middle].segment < segment) low = middle + 1;
-        else high = middle;
+        if (pack->extents[middle].segment < segment)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low < pack->extent_count && pack->extents[low].segment == segment ? &pack->extents[low] : NULL;
 }
@@ -230,7 +239,8 @@ cf_err *cf_reader_pack_keys(cf_reader *reader, cf_packed *pack, uint8_t key[32])
 }
 
 static cf_err *no_extent(uint64_t pack, uint16_t segment) {
-    return cf_fail_reason(CF_ERR_SEGMENT_DAMAGED, "missing", "pack %llu holds no segment %u", (unsigned long long)pack, segment);
+    return cf_fail_reason(CF_ERR_SEGMENT_DAMAGED, "missing", "pack %llu holds no segment %u", (unsigned long long)pack,
+                          segment);
 }
 
 cf_err *cf_reader_extent(cf_reader *reader, uint64_t number, uint16_t segment, cf_extent *extent) {

@@ -18,8 +18,8 @@ void cf_point_close(cf_point *point) {
 static cf_err *chain_broken(const char *reason, const cf_point_row *row, const char *what) {
     char hex[CF_HEX_SIZE(32)];
     cf_hex_encode(row->id.bytes, 32, hex);
-    return cf_fail_reason(CF_ERR_POINT_CHAIN, reason, "recovery point %.16s (number %llu) %s", hex, (unsigned long long)row->counter,
-                          what);
+    return cf_fail_reason(CF_ERR_POINT_CHAIN, reason, "recovery point %.16s (number %llu) %s", hex,
+                          (unsigned long long)row->counter, what);
 }
 
 static int compare_ids(const void *a, const void *b) {
@@ -32,7 +32,8 @@ static cf_err *check_distinct(const cf_point_row *rows, size_t count) {
     for (size_t i = 0; i < count; i++) ids[i] = rows[i].id;
     qsort(ids, count, sizeof *ids, compare_ids);
     for (size_t i = 1; i < count; i++)
-        if (cf_id32_equal(&ids[i - 1], &ids[i])) return cf_fail_reason(CF_ERR_POINT_CHAIN, "duplicate", "a recovery point is listed twice");
+        if (cf_id32_equal(&ids[i - 1], &ids[i]))
+            return cf_fail_reason(CF_ERR_POINT_CHAIN, "duplicate", "a recovery point is listed twice");
     return NULL;
 }
 
@@ -42,7 +43,8 @@ static cf_err *check_chain(const cf_point_row *rows, size_t count) {
         if ((rows[i].counter == 1) != cf_id32_is_zero(&rows[i].previous))
             return chain_broken("previous", &rows[i], "is the first one and follows another, or the other way round");
         if (i == 0) continue;
-        if (rows[i].counter <= rows[i - 1].counter) return chain_broken("order", &rows[i], "is not listed in its order");
+        if (rows[i].counter <= rows[i - 1].counter)
+            return chain_broken("order", &rows[i], "is not listed in its order");
         if (rows[i].counter == rows[i - 1].counter + 1 && !cf_id32_equal(&rows[i].previous, &rows[i - 1].id))
             return chain_broken("previous", &rows[i], "does not follow the one that is listed before it");
     }
@@ -140,7 +142,8 @@ static cf_err *fetch_chain(cf_reader *reader, const cf_point *point, struct link
         chain_above = header.chain;
         struct link *link = &links[(*count)++];
         cf_err *err = reader->source->ops->point(reader->source->context, &header.base, &link->object);
-        if (err && (cf_err_is(err, CF_ERR_POINT_NOT_FOUND) || cf_err_is(err, CF_ERR_UNKNOWN_OBJECT)) && reader->source->ops->map) {
+        if (err && (cf_err_is(err, CF_ERR_POINT_NOT_FOUND) || cf_err_is(err, CF_ERR_UNKNOWN_OBJECT)) &&
+            reader->source->ops->map) {
             cf_err_free(err);
             *gone = true;
             return NULL;
@@ -220,7 +223,8 @@ static cf_err *find_prefix(const cf_point_row *rows, size_t count, const char *n
         if (used + 20 < sizeof seen) snprintf(seen + used, sizeof seen - used, "%s%.16s", used ? ", " : "", hex);
     }
     if (hits == 0) return not_found(name);
-    if (hits > 1) return cf_fail(CF_ERR_POINT_AMBIGUOUS, "'%s' is the beginning of %zu recovery points: %s", name, hits, seen);
+    if (hits > 1)
+        return cf_fail(CF_ERR_POINT_AMBIGUOUS, "'%s' is the beginning of %zu recovery points: %s", name, hits, seen);
     return NULL;
 }
 
@@ -229,7 +233,11 @@ static bool local_end(const char *name, int64_t *end) {
     static const struct {
         const char *format;
         int seconds;
-    } forms[] = {{"%Y-%m-%d", 86400}, {"%Y-%m-%dT%H:%M", 60}, {"%Y-%m-%d %H:%M", 60}, {"%Y-%m-%dT%H:%M:%S", 1}, {"%Y-%m-%d %H:%M:%S", 1}};
+    } forms[] = {{"%Y-%m-%d", 86400},
+                 {"%Y-%m-%dT%H:%M", 60},
+                 {"%Y-%m-%d %H:%M", 60},
+                 {"%Y-%m-%dT%H:%M:%S", 1},
+                 {"%Y-%m-%d %H:%M:%S", 1}};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         struct tm tm = {.tm_isdst = -1};
         const char *rest = strptime(name, forms[i].format, &tm);

@@ -91,13 +91,16 @@ cf_err *cf_reader_session_key(cf_reader *reader, const cf_id16 *session, cf_span
     CF_AUTO_BUF cf_buf fetched;
     cf_buf_init(&fetched, 4096);
     if (record.size == 0) {
-        CF_TRY(cf_note(reader->source->ops->record(reader->source->context, session, &fetched), "key record of session %s", hex));
+        CF_TRY(cf_note(reader->source->ops->record(reader->source->context, session, &fetched),
+                       "key record of session %s", hex));
         record = cf_buf_span(&fetched);
     }
     cf_id16 named;
     CF_AUTO(cf_secret) opened = NULL;
-    CF_TRY(cf_note(cf_record_open(reader->keys->master, &reader->server, record, &named, &opened), "key record of session %s", hex));
+    CF_TRY(cf_note(cf_record_open(reader->keys->master, &reader->server, record, &named, &opened),
+                   "key record of session %s", hex));
     if (!cf_id16_equal(&named, session))
-        return cf_fail_reason(CF_ERR_SEAL_BROKEN, "relabelled", "the key record given for session %s is another session's", hex);
+        return cf_fail_reason(CF_ERR_SEAL_BROKEN, "relabelled",
+                              "the key record given for session %s is another session's", hex);
     return session_keep(reader, session, cf_take(opened), key);
 }

@@ -29,10 +29,10 @@ typedef struct cf_point_row {
     uint64_t counter;
     uint64_t size;
     cf_time received;
-    cf_time expires;    /* when has_expires */
+    cf_time expires; /* when has_expires */
     bool has_expires;
-    char tags[96];      /* "daily,weekly"; empty */
-    char status[48];    /* "completed"; empty when the keeper says nothing */
+    char tags[96];   /* "daily,weekly"; empty */
+    char status[48]; /* "completed"; empty when the keeper says nothing */
     cf_summary summary;
 } cf_point_row;
 

@@ -81,8 +81,10 @@ static bool find(const struct folder *folder, uint64_t number, char name[80]) {
     size_t low = 0, high = folder->count;
     while (low < high) { /* behind the last one with this number: the highest generation */
         size_t middle = low + (high - low) / 2;
-        if (folder->list[middle].number <= number) low = middle + 1;
-        else high = middle;
+        if (folder->list[middle].number <= number)
+            low = middle + 1;
+        else
+            high = middle;
     }
     if (low == 0 || folder->list[low - 1].number != number) return false;
     memcpy(name, folder->list[low - 1].name, sizeof folder->list[low - 1].name);
@@ -128,7 +130,8 @@ static cf_err *read_frame(struct folder *folder, uint64_t number, cf_pack_frame 
     CF_TRY(cf_file_size(fd, "pack", &frame->size));
     CF_TRY(read_piece(fd, 0, CF_PACK_HEADER_SIZE, &frame->header));
     if (frame->size < CF_PACK_HEADER_SIZE + CF_PACK_TRAILER_SIZE || frame->size > CF_PACK_MAX)
-        return cf_fail_reason(CF_ERR_PACK_UNREADABLE, "short", "the pack has %llu bytes", (unsigned long long)frame->size);
+        return cf_fail_reason(CF_ERR_PACK_UNREADABLE, "short", "the pack has %llu bytes",
+                              (unsigned long long)frame->size);
     uint8_t trailer[CF_PACK_TRAILER_SIZE];
     CF_TRY(read_part(fd, frame->size - sizeof trailer, sizeof trailer, trailer));
     uint64_t table;
@@ -203,7 +206,8 @@ static cf_err *each_point(const struct folder *folder, const cf_id32 *wanted, cf
         if (!more) return cf_buf_check(names, "the list of points");
         uint64_t counter;
         cf_id32 id;
-        if (!parse_point_name(entry.name, entry.size, &counter, &id) || (wanted && !cf_id32_equal(wanted, &id))) continue;
+        if (!parse_point_name(entry.name, entry.size, &counter, &id) || (wanted && !cf_id32_equal(wanted, &id)))
+            continue;
         cf_buf_put(names, entry.name, entry.size + 1);
     }
 }

@@ -32,17 +32,23 @@ static struct place *find(struct vault *vault, uint64_t number) {
 }
 
 static void age_unlink(struct vault *vault, struct place *place) {
-    if (place->older) place->older->newer = place->newer;
-    else vault->oldest = place->newer;
-    if (place->newer) place->newer->older = place->older;
-    else vault->newest = place->older;
+    if (place->older)
+        place->older->newer = place->newer;
+    else
+        vault->oldest = place->newer;
+    if (place->newer)
+        place->newer->older = place->older;
+    else
+        vault->newest = place->older;
 }
 
 static void age_append(struct vault *vault, struct place *place) {
     place->older = vault->newest;
     place->newer = NULL;
-    if (vault->newest) vault->newest->newer = place;
-    else vault->oldest = place;
+    if (vault->newest)
+        vault->newest->newer = place;
+    else
+        vault->oldest = place;
     vault->newest = place;
 }
 
@@ -88,7 +94,8 @@ static cf_err *missing(uint64_t number, cf_err *cause) {
     if (cause && !cf_err_is(cause, CF_ERR_OBJECT_MISSING) && !cf_err_is(cause, CF_ERR_UNKNOWN_OBJECT) &&
         !cf_err_has(cause, CF_F_DAMAGE))
         return cause;
-    return cf_wrap_reason(cause, CF_ERR_PACK_UNREADABLE, "missing", "the vault cannot give out pack %llu", (unsigned long long)number);
+    return cf_wrap_reason(cause, CF_ERR_PACK_UNREADABLE, "missing", "the vault cannot give out pack %llu",
+                          (unsigned long long)number);
 }
 
 static cf_err *frame_from(cf_remote_pack *pack, cf_pack_frame *frame) {
@@ -114,8 +121,10 @@ static cf_err *source_packs(void *context, const uint64_t *numbers, size_t count
     cf_err *err = NULL;
     for (size_t i = 0; i < count; i++) {
         if (!err) err = frame_from(&packs[i], &frames[i]);
-        if (!err && !frames[i].error) err = keep(vault, &packs[i]);
-        else cf_remote_pack_wipe(&packs[i]);
+        if (!err && !frames[i].error)
+            err = keep(vault, &packs[i]);
+        else
+            cf_remote_pack_wipe(&packs[i]);
     }
     return err;
 }
@@ -158,7 +167,9 @@ static cf_err *source_read(void *context, uint64_t number, uint64_t offset, size
     pthread_mutex_lock(&vault->lock);
     place->refs--;
     pthread_mutex_unlock(&vault->lock);
-    return err && (cf_err_is(err, CF_ERR_OBJECT_MISSING) || cf_err_is(err, CF_ERR_UNKNOWN_OBJECT)) ? missing(number, err) : err;
+    return err && (cf_err_is(err, CF_ERR_OBJECT_MISSING) || cf_err_is(err, CF_ERR_UNKNOWN_OBJECT))
+               ? missing(number, err)
+               : err;
 }
 
 static void join_tags(const cf_remote_point *point, char out[96]) {

@@ -12,10 +12,10 @@ struct cf_dir_reader {
     const cf_map *map;
     cf_ref root;
     struct level level[1 + CF_DEPTH_MAX];
-    size_t depth;   /* levels in use; 0: at the end */
+    size_t depth; /* levels in use; 0: at the end */
     bool seeking;
-    cf_buf from;    /* while seeking: names below are skipped */
-    cf_buf last;    /* the last name given */
+    cf_buf from; /* while seeking: names below are skipped */
+    cf_buf last; /* the last name given */
     bool has_last;
 };
 
@@ -38,10 +38,12 @@ void cf_dir_reader_close(cf_dir_reader *dir) {
 /* The node reader checks form; what the parent says of the node is checked here. */
 static cf_err *check_place(const cf_dir_reader *dir, const cf_node_reader *node) {
     cf_node_kind kind = cf_node_reader_kind(node);
-    if (kind == CF_NODE_LIST) return cf_fail_reason(CF_ERR_NODE_DAMAGED, "kind", "a list of references stands where a folder should");
+    if (kind == CF_NODE_LIST)
+        return cf_fail_reason(CF_ERR_NODE_DAMAGED, "kind", "a list of references stands where a folder should");
     if (dir->depth == 0) return NULL;
     uint8_t above = cf_node_reader_level(dir->level[dir->depth - 1].reader);
-    bool right = above == 1 ? kind == CF_NODE_ENTRIES : kind == CF_NODE_SPLIT && cf_node_reader_level(node) == above - 1;
+    bool right =
+        above == 1 ? kind == CF_NODE_ENTRIES : kind == CF_NODE_SPLIT && cf_node_reader_level(node) == above - 1;
     if (!right) return cf_fail_reason(CF_ERR_NODE_DAMAGED, "level", "a part of a split folder has the wrong level");
     return NULL;
 }
@@ -50,7 +52,8 @@ static cf_err *check_place(const cf_dir_reader *dir, const cf_node_reader *node)
 static uint32_t parts_before(cf_node_reader *node, cf_span name) {
     cf_part part;
     uint32_t before = 0;
-    for (uint32_t i = 0; cf_node_reader_part(node, &part) && cf_span_compare(part.first_name, name) <= 0; i++) before = i;
+    for (uint32_t i = 0; cf_node_reader_part(node, &part) && cf_span_compare(part.first_name, name) <= 0; i++)
+        before = i;
     cf_node_reader_rewind(node);
     return before;
 }
@@ -113,8 +116,10 @@ cf_err *cf_dir_reader_next(cf_dir_reader *dir, cf_entry *entry, bool *more) {
         cf_node_reader *top = dir->level[dir->depth - 1].reader;
         if (cf_node_reader_kind(top) == CF_NODE_SPLIT) {
             cf_part part;
-            if (cf_node_reader_part(top, &part)) CF_TRY(push(dir, &part.node));
-            else dir->depth--;
+            if (cf_node_reader_part(top, &part))
+                CF_TRY(push(dir, &part.node));
+            else
+                dir->depth--;
             continue;
         }
         cf_entry read;
@@ -164,7 +169,8 @@ static cf_span next_part(cf_span *path) {
     return part;
 }
 
-static cf_err *lookup_in(cf_lane *lane, const cf_map *map, const cf_ref *node, cf_span name, cf_entry_copy *copy, bool *found) {
+static cf_err *lookup_in(cf_lane *lane, const cf_map *map, const cf_ref *node, cf_span name, cf_entry_copy *copy,
+                         bool *found) {
     CF_AUTO(cf_dir_reader) dir = NULL;
     CF_TRY(cf_dir_reader_open(lane, map, node, &dir));
     CF_TRY(cf_dir_reader_seek(dir, name));
@@ -179,15 +185,18 @@ static void entry_of_root(cf_entry_copy *copy, const cf_ref *root) {
     copy->entry = (cf_entry){.meta = {.type = CF_TYPE_DIRECTORY, .mode = 0755}, .implied = true, .node = *root};
 }
 
-cf_err *cf_tree_lookup(cf_lane *lane, const cf_map *map, const cf_ref *root, cf_span path, cf_entry_copy *copy, bool *found) {
+cf_err *cf_tree_lookup(cf_lane *lane, const cf_map *map, const cf_ref *root, cf_span path, cf_entry_copy *copy,
+                       bool *found) {
     bool there = true;
     cf_ref node = *root;
     bool enterable = true;
     cf_span name = next_part(&path);
     if (name.size == 0) entry_of_root(copy, root);
     for (; there && name.size > 0; name = next_part(&path)) {
-        if (!enterable) there = false;
-        else CF_TRY(lookup_in(lane, map, &node, name, copy, &there));
+        if (!enterable)
+            there = false;
+        else
+            CF_TRY(lookup_in(lane, map, &node, name, copy, &there));
         if (!there) break;
         enterable = copy->entry.meta.type == CF_TYPE_DIRECTORY && !copy->entry.not_read;
         node = copy->entry.node;

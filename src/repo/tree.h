@@ -35,7 +35,8 @@ void cf_entry_copy_wipe(cf_entry_copy *copy);
 /* cf_tree_lookup: walk from a root node along an absolute path. "/" gives a folder without a name, flagged
  * implied. *found is false, and copy unchanged, when there is no such entry (or a part of the path is none
  * that can be entered).                                                                                    */
-cf_err *cf_tree_lookup(cf_lane *lane, const cf_map *map, const cf_ref *root, cf_span path, cf_entry_copy *copy, bool *found);
+cf_err *cf_tree_lookup(cf_lane *lane, const cf_map *map, const cf_ref *root, cf_span path, cf_entry_copy *copy,
+                       bool *found);
 
 /* cf_content_reader: the data references of a content, in order, across lists of any depth.                */
 typedef struct cf_content_reader cf_content_reader;

@@ -96,7 +96,8 @@ static cf_err *run(struct walk *walk) {
     return NULL;
 }
 
-cf_err *cf_tree_walk(cf_lane *lane, const cf_map *map, const cf_ref *node, cf_span path, const cf_tree_visitor *visitor) {
+cf_err *cf_tree_walk(cf_lane *lane, const cf_map *map, const cf_ref *node, cf_span path,
+                     const cf_tree_visitor *visitor) {
     struct walk walk = {.lane = lane, .map = map, .visitor = visitor};
     cf_buf_init(&walk.path, PATH_MAX_BYTES);
     cf_buf_put_span(&walk.path, path);

@@ -20,6 +20,7 @@ typedef struct cf_tree_visitor {
 
 /* cf_tree_walk: node is the folder's, path its own (absolute; "/" for the root). The folder itself is not
  * visited. Fails: CANCELLED, what a visitor returns, and what reading fails with.                          */
-cf_err *cf_tree_walk(cf_lane *lane, const cf_map *map, const cf_ref *node, cf_span path, const cf_tree_visitor *visitor);
+cf_err *cf_tree_walk(cf_lane *lane, const cf_map *map, const cf_ref *node, cf_span path,
+                     const cf_tree_visitor *visitor);
 
 #endif

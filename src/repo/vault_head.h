@@ -13,8 +13,8 @@ typedef struct cf_vault_head {
 } cf_vault_head;
 
 typedef enum cf_vault_head_state {
-    CF_HEAD_SAME,    /* the vault's newest is ours                                    */
-    CF_HEAD_NEWER,   /* ours is there, or aged out since: move forward */
+    CF_HEAD_SAME,  /* the vault's newest is ours                                    */
+    CF_HEAD_NEWER, /* ours is there, or aged out since: move forward */
 } cf_vault_head_state;
 
 /* cf_vault_head_check: rows as cf_reader_points gives them; *newest is the vault's head (known is false when the list
@@ -25,6 +25,7 @@ typedef enum cf_vault_head_state {
  *   "empty"        it lists nothing although we know a point
  *   "relabelled"   our counter belongs to another point, or our point to another counter
  *   "forked"       the point after ours does not name ours as the one before it                          */
-cf_err *cf_vault_head_check(const cf_vault_head *known, const cf_point_row *rows, size_t count, cf_vault_head_state *state, cf_vault_head *newest);
+cf_err *cf_vault_head_check(const cf_vault_head *known, const cf_point_row *rows, size_t count,
+                            cf_vault_head_state *state, cf_vault_head *newest);
 
 #endif

@@ -144,8 +144,7 @@ void cf_writer_lane_free(cf_writer_lane *lane) {
     free(lane);
 }
 
-/* Give a full segment to the sealers; waits while they have enough. Lock held. */
-static cf_err *hand_in(cf_writer *writer, cf_wsegment *full) {
+cf_err *cf_writer_hand_in(cf_writer *writer, cf_wsegment *full) {
     while (writer->seal_waiting >= QUEUE_MAX) {
         CF_TRY(cf_writer_stopped(writer));
         pthread_cond_wait(&writer->changed, &writer->lock);
@@ -166,7 +165,7 @@ static cf_err *flush_kind(cf_writer_lane *lane, cf_kind kind) {
     if (!open) return NULL;
     cf_writer *writer = lane->writer;
     pthread_mutex_lock(&writer->lock);
-    cf_err *err = hand_in(writer, open);
+    cf_err *err = cf_writer_hand_in(writer, open);
     pthread_mutex_unlock(&writer->lock);
     if (!err) lane->open[kind] = NULL;
     return err;
@@ -181,7 +180,8 @@ static cf_err *open_segment(cf_writer_lane *lane, cf_kind kind) {
     if (!fresh) fresh = malloc(sizeof *fresh);
     if (!fresh) return cf_fail(CF_ERR_OUT_OF_MEMORY, "a segment");
     pthread_mutex_lock(&writer->lock);
-    cf_err *err = cf_packer_reserve(writer, kind, fresh);
+    cf_err *err =
+        cf_packer_reserve(writer, kind, fresh, &lane->open[kind == CF_KIND_DATA ? CF_KIND_TREE : CF_KIND_DATA]);
     if (err) {
         fresh->size = 0;
         fresh->next = writer->free_segments;
@@ -203,7 +203,8 @@ static cf_err *find(cf_writer_lane *lane, const cf_id32 *id, uint32_t length, bo
 }
 
 static void set_ref(cf_ref *ref, const cf_id32 *id, const cf_index_address *where) {
-    *ref = (cf_ref){.id = *id, .pack = where->pack, .segment = where->segment, .offset = where->offset, .length = where->length};
+    *ref = (cf_ref){
+        .id = *id, .pack = where->pack, .segment = where->segment, .offset = where->offset, .length = where->length};
 }
 
 cf_err *cf_writer_lane_chunk_id(cf_writer_lane *lane, cf_kind kind, cf_span chunk, cf_id32 *id) {
@@ -211,7 +212,8 @@ cf_err *cf_writer_lane_chunk_id(cf_writer_lane *lane, cf_kind kind, cf_span chun
 }
 
 cf_err *cf_writer_lane_store(cf_writer_lane *lane, cf_kind kind, cf_span chunk, cf_ref *ref) {
-    if (chunk.size < 1 || chunk.size > CF_CHUNK_MAX) return cf_fail(CF_ERR_INTERNAL, "a chunk of %zu bytes", chunk.size);
+    if (chunk.size < 1 || chunk.size > CF_CHUNK_MAX)
+        return cf_fail(CF_ERR_INTERNAL, "a chunk of %zu bytes", chunk.size);
     cf_id32 id;
     bool found = false;
     cf_index_address where;

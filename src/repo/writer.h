@@ -26,9 +26,9 @@
 typedef struct cf_stored_pack {
     uint64_t number;
     cf_kind kind;
-    cf_span bytes;      /* the whole object */
-    cf_span tail;       /* extent table and trailer: the end of bytes */
-    uint8_t xxh3[16];   /* of bytes */
+    cf_span bytes;    /* the whole object */
+    cf_span tail;     /* extent table and trailer: the end of bytes */
+    uint8_t xxh3[16]; /* of bytes */
 } cf_stored_pack;
 
 typedef struct cf_pack_sink {
@@ -41,17 +41,17 @@ typedef struct cf_pack_sink {
 
 typedef struct cf_writer_options {
     cf_id16 server, session;
-    const cf_server_keys *keys;      /* borrowed for the writer's life */
-    const cf_secret *session_key;    /* borrowed for the writer's life */
-    cf_index *index;                 /* borrowed; NULL: no deduplication against what is stored (tests) */
+    const cf_server_keys *keys;   /* borrowed for the writer's life */
+    const cf_secret *session_key; /* borrowed for the writer's life */
+    cf_index *index;              /* borrowed; NULL: no deduplication against what is stored (tests) */
     cf_pack_sink sink;
     uint64_t numbers_first, numbers_count; /* the block that came with the session */
-    int level;                       /* zstd */
-    bool verify;                     /* open every segment again before it is uploaded */
-    size_t pack_target[2];           /* bytes, by kind */
+    int level;                             /* zstd */
+    bool verify;                           /* open every segment again before it is uploaded */
+    size_t pack_target[2];                 /* bytes, by kind */
     unsigned sealers, uploaders, waiting;
-    cf_cancel *cancel;               /* may be NULL */
-    cf_progress *progress;           /* may be NULL */
+    cf_cancel *cancel;     /* may be NULL */
+    cf_progress *progress; /* may be NULL */
 } cf_writer_options;
 
 typedef struct cf_writer cf_writer;

@@ -49,8 +49,8 @@ struct cf_writer {
     bool stopping, ending;
     cf_err *failure;
     cf_wpack *open[2];
-    unsigned unfinished;    /* packs that are not stored yet, open ones included */
-    unsigned finished[2];   /* waiting for an uploader, or uploading */
+    unsigned unfinished;  /* packs that are not stored yet, open ones included */
+    unsigned finished[2]; /* waiting for an uploader, or uploading */
     cf_wpack *upload_first, *upload_last;
     cf_wsegment *seal_first, *seal_last;
     unsigned seal_waiting, sealing;
@@ -70,9 +70,12 @@ struct cf_writer {
 /* writer.c */
 void cf_writer_fail(cf_writer *writer, cf_err *err); /* takes err; wakes everybody */
 cf_err *cf_writer_stopped(const cf_writer *writer);  /* STOPPED or CANCELLED or NULL; lock held */
+/* Give a full segment to the sealers; waits while they have enough. Lock held. */
+cf_err *cf_writer_hand_in(cf_writer *writer, cf_wsegment *full);
 
 /* packer.c: all with the lock held unless said otherwise */
-cf_err *cf_packer_reserve(cf_writer *writer, cf_kind kind, cf_wsegment *target);
+/* other: the lane's open segment of the other kind; it is handed in (and set to NULL) before a wait. */
+cf_err *cf_packer_reserve(cf_writer *writer, cf_kind kind, cf_wsegment *target, cf_wsegment **other);
 void cf_packer_close_open(cf_writer *writer, cf_kind kind);
 cf_err *cf_packer_deliver(cf_writer *writer, cf_wsegment *done, cf_span stored);
 void cf_packer_recycle(cf_writer *writer, cf_wpack *done);

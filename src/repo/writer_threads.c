@@ -155,6 +155,7 @@ void *cf_writer_upload_loop(void *argument) {
         cf_writer_fail(writer, err);
         return NULL;
     }
-    for (cf_wpack *taken = next_pack(writer); taken; taken = next_pack(writer)) upload_and_recycle(writer, taken, codec);
+    for (cf_wpack *taken = next_pack(writer); taken; taken = next_pack(writer))
+        upload_and_recycle(writer, taken, codec);
     return NULL;
 }

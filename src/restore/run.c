@@ -111,6 +111,8 @@ void cf_lane_state_wipe(cf_lane_state *state) {
     *state = (cf_lane_state){0};
 }
 
+enum { FILES_OPEN_MAX = 12288 };
+
 /* Files that may be open at once. Asks for as many as this process may have. */
 static size_t open_files_max(void) {
     struct rlimit limit;
@@ -121,7 +123,7 @@ static size_t open_files_max(void) {
         if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit.rlim_cur = want;
     }
     size_t quarter = (size_t)(limit.rlim_cur / 4);
-    return quarter > 4096 ? 4096 : quarter < 32 ? 32 : quarter;
+    return quarter > FILES_OPEN_MAX ? FILES_OPEN_MAX : quarter < 32 ? 32 : quarter;
 }
 
 static void copy_prefix(const cf_point *point, char out[48]) {

@@ -24,9 +24,9 @@
 #include "restore/select.h"
 
 enum {
-    CF_RANGE_GAP = 128 << 10,   /* closer extents are fetched as one range       */
+    CF_RANGE_GAP = 32 << 10,    /* closer extents are fetched as one range       */
     CF_RANGE_MAX = 2 << 20,
-    CF_SLICE_BYTES = 48 << 20,  /* of content planned at a time                  */
+    CF_SLICE_BYTES = 160 << 20, /* of content planned at a time                  */
     CF_SLICE_PIECES = 16384,
     CF_QUEUE_PIECES = 32768,    /* planned and not written yet: the planner waits */
     CF_LANES = 12,

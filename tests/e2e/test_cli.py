@@ -1,9 +1,13 @@
 """The frame that every command stands in: help, wrong words, JSON errors, exit statuses, the error catalogue."""
+import contextlib
 import json
 import os
 import pty
+import select
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -90,22 +94,23 @@ def test_an_ordinary_user_without_home_hears_both_ways_out(stage):
     assert '--home' in error['message'] and 'root' in error['message']
 
 
-def ask_at_a_terminal(args, answers):
+def ask_at_a_terminal(args, answers, seconds=60):
     """Runs args on a pseudo-terminal, answers each prompt, returns (status, everything that was shown)."""
+    answers = list(answers)
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(args[0], args)
-    shown = b''
-    try:
-        while True:
+    shown, end = b'', time.monotonic() + seconds
+    with contextlib.suppress(OSError): # the terminal is gone: the program ended
+        while select.select([terminal], [], [], max(0, end - time.monotonic()))[0]:
             got = os.read(terminal, 4096)
             if not got:
                 break
             shown += got
-            if answers and shown.endswith(b": "):
+            if answers and shown.endswith(b': '):
                 os.write(terminal, answers.pop(0).encode() + b'\n')
-    except OSError: # the terminal is gone: the program ended
-        pass
+        else:
+            os.kill(pid, signal.SIGKILL)
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode(errors='replace')
 

@@ -369,3 +369,38 @@ def test_killed_while_registering(stage, vault, agent, rng):
             assert one.run('status').ok(DONE).document['problems'] == []
     assert outcomes['not'] >= 5, outcomes
     assert vault.query('SELECT count(*) FROM servers')[0][0] <= 11
+
+
+def test_the_vault_hears_of_jobs(stage, vault, server, rng):
+    """Also of one that was cancelled, and of one that ended while the vault was away (the next job tells)."""
+    source = harness.make_tree(stage.path('source'), rng, files=10)
+    done = server.backup(source).ok().summary
+
+    def at_the_vault():
+        return {j['id']: j for j in vault.command('--json', 'jobs', vault.folder).ok().document}
+    first = at_the_vault()[done['job_id']]
+    assert first['status'] == 'completed' and first['type'] == 'backup'
+    process = server.spawn('backup', source)
+
+    def started():
+        """a second job is in the history"""
+        jobs = server.run('jobs').ok().document
+        return jobs[0]['id'] if len(jobs) > 1 else None
+    second = harness.wait_for(started)
+    vault.kill()
+    harness.wait_for(lambda: process.poll() is not None or server.run('cancel', second).status == DONE)
+    process.communicate(timeout=60)
+    vault.start()
+    ended = {j['id']: j for j in server.run('jobs').ok().document}[second]['status']
+    assert ended != 'running'
+    server.backup(source).ok()
+    assert at_the_vault()[second]['status'] == ended
+
+
+def test_a_scratch_folder_of_ones_own(stage, vault, agent, rng):
+    source = harness.make_tree(stage.path('source'), rng, files=10)
+    one, scratch = agent(), stage.path('fast disk', 'cache')
+    one.register(vault.credentials(), '--scratch', scratch).ok()
+    one.backup(source).ok()
+    assert os.listdir(scratch) and not os.listdir(os.path.join(one.home, 'scratch'))
+    assert one.backup(source).ok().summary['files_unchanged'] == 10
