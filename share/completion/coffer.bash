@@ -16,7 +16,7 @@ _coffer()
     # What may follow an option: the choices that help names; otherwise a file.
     if [[ $previous == --* && $previous != *=* ]]; then
         word=$("$program" ${command:+"$command"} --help 2>/dev/null |
-            sed -n "s/^ \{2,\}\(-[a-z], \)\{0,1\}$previous \([^ ]*\).*/\2/p" | head -n 1)
+            sed -n "s/^ \{2,\}\(-[A-Za-z], \)\{0,1\}$previous \([^ ]*\).*/\2/p" | head -n 1)
         case $word in
             *[a-z]\|*) mapfile -t COMPREPLY < <(compgen -W "${word//|/ }" -- "$current"); return ;;
             [A-Zh]*) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
@@ -24,7 +24,7 @@ _coffer()
     fi
 
     if [[ $current == -* ]]; then
-        words=$("$program" ${command:+"$command"} --help 2>/dev/null | sed -n 's/^ *\(-[a-z], \)\{0,1\}\(--[a-z-]*\).*/\2/p')
+        words=$("$program" ${command:+"$command"} --help 2>/dev/null | sed -n 's/^ *\(-[A-Za-z], \)\{0,1\}\(--[a-z-]*\).*/\2/p')
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
     elif [[ -z $command ]]; then
         words=$("$program" --help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p')

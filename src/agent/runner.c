@@ -125,14 +125,16 @@ static cf_err *report_row(cf_job *job, const cf_job_row *row) {
 }
 
 /* Jobs that ended without the vault's knowledge: this one, and those of times when it was not reachable. */
-static void report_ended(cf_job *job) {
-    if (!job->options.remote) return;
+static bool report_ended(cf_job *job) {
+    if (!job->options.remote) return false;
     cf_job_row *rows = NULL;
     size_t count = 0;
     cf_err *err = cf_jobs_list_unreported(job->state, PENDING_REPORTS, &rows, &count);
     for (size_t i = 0; !err && i < count; i++) err = report_row(job, &rows[i]);
     cf_job_rows_free(rows, count);
+    bool told = !err;
     only_log(err, "the vault could not be told of ended jobs (the next job tries again)");
+    return told;
 }
 
 /* ---- heartbeat ----------------------------------------------------------------------------------- */
@@ -234,8 +236,7 @@ static cf_err *start(cf_job *job) {
     CF_TRY(cf_jobs_sweep(job->state, NULL));
     CF_TRY(cf_jobs_begin(job->state, job->options.type, &job->id));
     job->recorded = true;
-    report_ended(job);
-    report_running(job);
+    if (report_ended(job)) report_running(job); /* a vault that is away is not asked twice */
     return start_heartbeat(job);
 }
 
@@ -289,7 +290,7 @@ cf_err *cf_job_end(cf_job *job, const cf_err *failure, const cf_id32 *point_id, 
     stop_heartbeat(job);
     job->ended = true;
     cf_err *err = record_end(job, failure, point_id, &word);
-    report_ended(job);
+    (void)report_ended(job); /* if not, the next job does it */
     cf_state_lock_free(cf_take(job->lock));
     if (status) *status = word;
     return err;

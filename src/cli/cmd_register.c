@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/register.h"
 #include "base/text.h"
@@ -80,6 +81,18 @@ static cf_err *show(cf_cli *cli, const struct register_options *given, const cf_
     return NULL;
 }
 
+/* A password would stand in the shell's history and in ps. */
+static cf_err *check_proxy(const char *url) {
+    static const char *const schemes[] = {"http://", "https://", "socks4://", "socks4a://", "socks5://", "socks5h://"};
+    if (!url || !*url) return NULL;
+    bool known = false;
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) known = known || cf_text_starts(url, schemes[i]);
+    if (!known) return cf_fail(CF_ERR_PROXY_SETTINGS, "--proxy: an address such as http://HOST:PORT is expected");
+    if (strchr(url, '@'))
+        return cf_fail(CF_ERR_PROXY_SETTINGS, "--proxy: user and password belong into [proxy] of agent.conf, not on the command line");
+    return NULL;
+}
+
 /* Made before anything else, so that a folder that cannot be used is known at once. */
 static cf_err *make_scratch(const char *folder, char **absolute) {
     if (!folder) return NULL;
@@ -91,6 +104,7 @@ static cf_err *make_scratch(const char *folder, char **absolute) {
 static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     const struct register_options *opt = given;
     if (opt->generate && opt->passphrase_file) return cf_cli_usage(cli, "--passphrase-file and --generate-passphrase exclude each other");
+    CF_TRY(check_proxy(opt->proxy));
     CF_AUTO_AGENT cf_agent agent = {0};
     CF_AUTO(cf_secret) passphrase = NULL;
     CF_AUTO_FREE char *scratch = NULL;

@@ -138,6 +138,19 @@ static cf_err *read_jobs(const cf_agent *agent, view *v) {
     return NULL;
 }
 
+/* How the newest backup ended, when it ended badly: its own error, as the job recorded it. */
+static cf_err *check_newest(const cf_agent *agent, view *v) {
+    cf_job_row newest = {0};
+    bool found = false;
+    CF_TRY(cf_jobs_last(agent->state, "backup", "", &newest, &found));
+    if (found && strcmp(newest.status, "failed") == 0 && newest.error) {
+        CF_AUTO(json_t) document = json_pack("{s:o}", "error", json_loads(newest.error, 0, NULL));
+        add_problem(v, cf_note(cf_error_from_json(document), "the last backup failed"));
+    }
+    cf_job_row_wipe(&newest);
+    return NULL;
+}
+
 static json_t *problems_json(const view *v, bool in_full) {
     json_t *list = json_array();
     for (size_t i = 0; list && i < v->problem_count; i++) {
@@ -200,6 +213,7 @@ static cf_err *collect(const cf_agent *agent, const cf_cli *cli, view *v) {
     cf_err *err = cf_registration_load_keys(cf_state_fd(agent->state), &keys);
     if (err) add_problem(v, err);
     CF_TRY(read_jobs(agent, v));
+    CF_TRY(check_newest(agent, v));
     return ask_or_recall(agent, cli, v);
 }
 

@@ -41,6 +41,7 @@ typedef struct transfer {
     CURL *easy;
     size_t body_sent;
     bool too_large;
+    char shown[512]; /* the URL for messages: without its query, which may be a signature */
     char message[CURL_ERROR_SIZE];
 } transfer;
 
@@ -299,8 +300,8 @@ static void free_headers(struct curl_slist *list) {
 
 static cf_err *failure_of(transfer *t, CURLcode result) {
     if (t->too_large)
-        return cf_fail_reason(CF_ERR_BAD_REPLY, "too_large", "%s answers with more than the request allows", t->request->url);
-    cf_http_failure failure = {.result = result, .url = t->request->url, .message = t->message, .proxy = t->http->proxy};
+        return cf_fail_reason(CF_ERR_BAD_REPLY, "too_large", "%s answers with more than the request allows", t->shown);
+    cf_http_failure failure = {.result = result, .url = t->shown, .message = t->message, .proxy = t->http->proxy};
     (void)curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &failure.os_errno); /* stays 0 when not known */
     (void)curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &failure.connect_status);
     return cf_http_failure_to_err(&failure);
@@ -323,10 +324,11 @@ cf_err *cf_http_send(cf_http *http, const cf_http_request *request, cf_http_repl
     if (!request->ignore_cancel) CF_TRY(cf_cancel_check(http->cancel));
     transfer t = {.http = http, .request = request, .reply = reply};
     struct curl_slist *headers = NULL;
+    snprintf(t.shown, sizeof t.shown, "%.*s", (int)strcspn(request->url, "?"), request->url);
     t.easy = take_handle(http);
     cf_err *err = NULL;
     if (!t.easy || !build_headers(request, &headers) || !set_request(&t, t.easy, headers))
-        err = cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a request to %s", request->url);
+        err = cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a request to %s", t.shown);
     else
         err = perform(&t);
     if (t.easy) give_handle(http, t.easy);

@@ -47,9 +47,6 @@ static cf_err *set_compression(const char *value, cf_config *config) {
     }
     return bad_value(value, "fast, default or max");
 }
-static cf_err *set_memory(const char *value, cf_config *config) {
-    return parse_bytes(value, 64 * MIB, 16384 * MIB, "a size from 64 MiB to 16 GiB", &config->memory_bytes);
-}
 static cf_err *set_lanes(const char *value, cf_config *config) {
     uint64_t number = 0;
     if (strcmp(value, "auto") != 0) CF_TRY(parse_number(value, 1, 64, "auto or a number from 1 to 64", &number));
@@ -73,9 +70,6 @@ static cf_err *set_kdf_passes(const char *value, cf_config *config) {
     config->kdf_passes = (uint32_t)number;
     return NULL;
 }
-static cf_err *set_max_failed(const char *value, cf_config *config) {
-    return parse_number(value, 0, UINT64_MAX, "a number of files", &config->max_failed);
-}
 static cf_err *set_proxy_url(const char *value, cf_config *config) {
     if (!cf_text_starts(value, "http://") && !cf_text_starts(value, "https://") && !cf_text_starts(value, "socks5h://"))
         return bad_value(value, "http://HOST:PORT, https://HOST:PORT or socks5h://HOST:PORT");
@@ -91,23 +85,21 @@ static cf_err *set_proxy_password_file(const char *value, cf_config *config) {
 
 static const cf_config_key keys[] = {
     {"agent", "compression", "fast | default | max"},
-    {"agent", "memory", "size"},
     {"agent", "lanes", "auto | number"},
     {"agent", "verify_uploads", "yes | no"},
     {"agent", "pack_size", "size"},
     {"agent", "kdf_memory", "size"},
     {"agent", "kdf_passes", "number"},
-    {"jobs", "max_failed", "number"},
     {"proxy", "url", "address"},
     {"proxy", "user", "text"},
     {"proxy", "password_file", "path"},
 };
 enum { KEY_COUNT = sizeof keys / sizeof keys[0] };
 static store_function *const stores[KEY_COUNT] = {
-    set_compression, set_memory,     set_lanes,     set_verify_uploads, set_pack_size,           set_kdf_memory,
-    set_kdf_passes,  set_max_failed, set_proxy_url, set_proxy_user,     set_proxy_password_file,
+    set_compression, set_lanes,     set_verify_uploads, set_pack_size,           set_kdf_memory,
+    set_kdf_passes,  set_proxy_url, set_proxy_user,     set_proxy_password_file,
 };
-static const char *const sections[] = {"agent", "jobs", "proxy"};
+static const char *const sections[] = {"agent", "proxy"};
 enum { SECTION_COUNT = sizeof sections / sizeof sections[0] };
 
 const cf_config_key *cf_config_keys(size_t *count) {
@@ -118,12 +110,10 @@ const cf_config_key *cf_config_keys(size_t *count) {
 void cf_config_defaults(cf_config *config) {
     *config = (cf_config){
         .compression = CF_COMPRESSION_DEFAULT,
-        .memory_bytes = 128 * MIB,
         .verify_uploads = true,
         .pack_size_bytes = 16 * MIB,
         .kdf_memory_bytes = 256 * MIB,
         .kdf_passes = 3,
-        .max_failed = 1000,
     };
 }
 

@@ -21,14 +21,11 @@ typedef enum cf_compression { CF_COMPRESSION_FAST, CF_COMPRESSION_DEFAULT, CF_CO
 typedef struct cf_config {
     /* [agent] */
     cf_compression compression; /* fast | default | max                                                */
-    uint64_t memory_bytes;      /* memory: budget of a job, 64 MiB .. 16 GiB, 128 MiB                   */
     uint32_t lanes;             /* lanes: worker threads, 1 .. 64; 0 (default): one for each processor   */
     bool verify_uploads;        /* verify_uploads: open every segment again before it is sent, yes      */
     uint64_t pack_size_bytes;   /* pack_size: 1 MiB .. 64 MiB, 16 MiB                                   */
     uint64_t kdf_memory_bytes;  /* kdf_memory: for the passphrase, 19 MiB .. 1 GiB, 256 MiB             */
     uint32_t kdf_passes;        /* kdf_passes: 2 .. 16, 3                                               */
-    /* [jobs] */
-    uint64_t max_failed; /* max_failed: files that a backup may miss and still count, 1000              */
     /* [proxy], empty when not set */
     char proxy_url[CF_CONFIG_TEXT_MAX];           /* url: http://HOST:PORT                             */
     char proxy_user[CF_CONFIG_TEXT_MAX];          /* user                                              */

@@ -1,4 +1,4 @@
-/* The credentials file: what a server needs to find a vault, to trust it, and to be let in (docs/format.md).
+/* The credentials file: what a server needs to find a vault, to trust it, and to be let in.
  *
  * JSON: format "coffer-credentials", version 1, purpose, vault_id, vault_name, region, url, ca (PEM), issued,
  * expires (RFC 3339), secret (64 hex digits), checksum: SHA-256 of the compact dump with sorted keys of all

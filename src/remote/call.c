@@ -18,6 +18,7 @@ enum {
     FAREWELL_SECONDS = 5,
     CALL_SECONDS = 300,      /* a control request that takes longer is hung, whatever trickles in        */
     SLEEP_SLICE_MS = 200,
+    TOLD_MS = 2000,          /* waits from here on are told to people                                      */
     SERVER_FAILED_TRIES = 4, /* HTTP 500 is more often a defect than passing                             */
     AUTHORIZATION_SIZE = 96,
 };
@@ -240,7 +241,8 @@ static bool wait_before_retry(cf_remote *remote, cf_retry *retry, const cf_err *
     if (remote->waiting)
         remote->waiting(remote->context, err, wait);
     else
-        cf_log(CF_LOG_INFO, "%s; trying again in %.1f s", cf_err_message(err), (double)wait / 1000);
+        cf_log(wait < TOLD_MS ? CF_LOG_INFO : CF_LOG_WARNING, "waiting for the vault: %s; trying again in %.1f s", cf_err_message(err),
+               (double)wait / 1000);
     sleep_ms(remote, wait);
     return !cf_cancel_requested(remote->cancel);
 }
@@ -342,13 +344,13 @@ void cf_reply_copy_optional(cf_json_reader *reader, const char *member, char *ou
 
 /* Statuses of a transfer that its caller acts upon. */
 static bool understood(int status) {
-    return is_success(status) || status == 403 || status == 404 || status == 409 || status == 410 || status == 416;
+    return is_success(status) || status == 403 || status == 404 || status == 410 || status == 416;
 }
 
 static cf_err *judge_transfer(cf_remote *remote, const cf_transfer *transfer, const cf_http_reply *reply) {
     if (transfer->into && is_success(reply->status) && reply->into_got != transfer->size)
-        return cf_fail_reason(CF_ERR_VAULT_UNREACHABLE, "cut", "%s: %zu of %zu bytes came", transfer->url, reply->into_got,
-                              transfer->size);
+        return cf_fail_reason(CF_ERR_VAULT_UNREACHABLE, "cut", "%.*s: %zu of %zu bytes came",
+                              (int)strcspn(transfer->url, "?"), transfer->url, reply->into_got, transfer->size);
     if (understood(reply->status)) return NULL;
     return status_error(remote, reply, NULL);
 }

@@ -56,7 +56,7 @@ typedef struct cf_transfer {
     uint64_t offset;
     size_t size;
 } cf_transfer;
-/* cf_transfer_run: waits out passing trouble; *status is 200, 201, 204, 206, or 403, 404, 409, 410 or 416, which the
+/* cf_transfer_run: waits out passing trouble; *status is 200, 201, 204, 206, or 403, 404, 410 or 416, which the
  * caller understands; every other answer is an error. A range that comes back short is an error too.      */
 cf_err *cf_transfer_run(cf_remote *remote, const cf_transfer *transfer, int *status) __attribute__((warn_unused_result));
 

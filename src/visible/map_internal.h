@@ -53,7 +53,7 @@ uint32_t cf_live_next(const cf_live *live, uint32_t from);
 /* cf_live_gap: the lowest segment >= from that is not live. */
 uint32_t cf_live_gap(const cf_live *live, uint32_t from);
 
-/* cf_map_append: a pack behind all others, *live taken (or copied); false without memory (live is the caller's still). */
+/* cf_map_append: a pack behind all others, *live taken (or copied); false without memory: it is the caller's still. */
 bool cf_map_append(cf_map *map, const cf_live *live);
 bool cf_map_append_copy(cf_map *map, const cf_live *live);
 const cf_live *cf_map_find(const cf_map *map, uint64_t pack);

@@ -111,7 +111,8 @@ class Relay:
         headers = {k: v for k, v in headers.items() if k.lower() not in ('host', 'connection', 'content-length')}
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
-        reply = {'status': answer.status, 'body': answer.read(),
+        body = answer.read().replace(self.vault.url.encode(), self.url.encode())    # uploads and downloads come here too
+        reply = {'status': answer.status, 'body': body,
                  'headers': [(k, v) for k, v in answer.getheaders()
                              if k.lower() not in ('content-length', 'connection', 'transfer-encoding')]}
         connection.close()

@@ -124,3 +124,44 @@ def test_a_passphrase_is_asked_twice_and_not_shown(vault, stage):
     assert status == 2 and '100042' in shown and 'fewer than 16' in shown
     status, shown = ask_at_a_terminal(args, [secret, secret])
     assert status == 0 and secret not in shown
+
+
+def catches(pid, number):
+    with open(f'/proc/{pid}/status') as f:
+        caught = next(line for line in f if line.startswith('SigCgt')).split()[1]
+    return int(caught, 16) >> (number - 1) & 1
+
+
+@pytest.mark.parametrize('number, status', ((signal.SIGINT, 130), (signal.SIGTERM, 143)))
+def test_a_cancelled_job_ends_soon_and_by_its_signal(server, vault, stage, number, status):
+    os.mkdir(stage.path('tree'))
+    with open(stage.path('tree', 'file'), 'w') as f:
+        f.write('x')
+    os.kill(vault.process.pid, signal.SIGSTOP) # the vault is there and does not answer
+    try:
+        job = server.spawn('backup', stage.path('tree'))
+        harness.wait_for(lambda: catches(job.pid, number))
+        job.send_signal(number)
+        out, _ = job.communicate(timeout=30)
+    finally:
+        os.kill(vault.process.pid, signal.SIGCONT)
+    assert job.returncode == status
+    assert json.loads(out.splitlines()[-1])['error']['code'] == 900004
+    server.backup(stage.path('tree')).ok() # nothing is left locked
+
+
+def test_progress_is_drawn_on_a_terminal_only_and_can_be_silenced(server, stage):
+    os.mkdir(stage.path('tree'))
+    with open(stage.path('tree', 'file'), 'w') as f:
+        f.write('x' * 100000)
+    args = server.argv('backup', stage.path('tree'), json=False)
+    clear = '\r\x1b[K'
+    status, shown = ask_at_a_terminal(['/usr/bin/env', 'TERM=xterm', *args], [])
+    assert status == 0 and clear in shown
+    status, shown = ask_at_a_terminal(['/usr/bin/env', 'TERM=xterm', 'NO_COLOR=1', *args], [])
+    assert status == 0 and clear in shown and '\x1b[1m' not in shown
+    for quiet in (['--no-progress'], ['-q'], ['--json']):
+        status, shown = ask_at_a_terminal(['/usr/bin/env', 'TERM=xterm', *args, *quiet], [])
+        assert status == 0 and '\x1b' not in shown
+    assert ask_at_a_terminal(['/usr/bin/env', 'TERM=xterm', *args, '-q'], [])[1] == ''
+    assert b'\x1b' not in server.run('backup', stage.path('tree'), json=False).ok().err

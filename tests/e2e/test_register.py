@@ -1,5 +1,6 @@
 """The way to the vault: clocks, TLS, proxies, log-in pages, versions, and being killed on it. What is wrong with the
 credentials file itself is in test_credentials.py."""
+import json
 import os
 import signal
 import time
@@ -134,6 +135,12 @@ def test_a_proxy_from_the_command_line_is_kept(stage, vault, agent):
     assert passed > 0
     one.run('status').ok()
     assert proxy.passed > passed
+
+
+@pytest.mark.parametrize('url', ['http://me:secret@127.0.0.1:3128', 'ftp://127.0.0.1:3128', '127.0.0.1'])
+def test_a_proxy_address_that_will_not_do(stage, vault, agent, url):
+    result = refused(agent().register(vault.credentials(), '--proxy', url), 280001, status=harness.USAGE)
+    assert 'secret' not in result.error['message']
 
 
 def test_a_proxy_of_the_environment(stage, vault, agent):
@@ -291,6 +298,21 @@ def test_status_without_the_vault(stage, vault, server):
     server.run('status').ok(DONE)
 
 
+def test_status_tells_of_a_failed_backup(stage, vault, server, rng):
+    source = harness.make_tree(stage.path('source'), rng, files=3)
+    server.backup(source).ok()
+    assert server.run('status').ok(DONE).document['problems'] == []
+    failed = server.backup(stage.path('nowhere'))
+    assert failed.status != DONE
+    jobs = server.run('jobs').ok().document
+    if jobs[0]['status'] == 'failed':                                       # refused before a job began: nothing to tell
+        status = server.run('status').ok(WARNINGS).document
+        assert status['problems'] == [jobs[0]['error']['code']] == [failed.code]
+    server.backup(source).ok()
+    status = server.run('status').ok(DONE).document
+    assert status['problems'] == [] and status['last_backup'] and status['points'] == 2
+
+
 def test_unregister_without_the_vault(stage, vault, server):
     vault.stop()
     result = server.run('unregister', '--yes').ok(WARNINGS)
@@ -404,3 +426,88 @@ def test_a_scratch_folder_of_ones_own(stage, vault, agent, rng):
     one.backup(source).ok()
     assert os.listdir(scratch) and not os.listdir(os.path.join(one.home, 'scratch'))
     assert one.backup(source).ok().summary['files_unchanged'] == 10
+
+
+# ---- another server's data ---------------------------------------------------------------------------------
+
+def other_options(credentials, passphrase_file, server='web'):
+    return ['--server', server, '--credentials', credentials, '--passphrase-file', passphrase_file]
+
+
+def test_another_servers_data(stage, vault, agent, rng):
+    source = harness.make_tree(stage.path('source'), rng, files=10)
+    web, desk = agent('web'), agent('desk', passphrase='a passphrase of another one')
+    web.register(vault.credentials()).ok()
+    point = web.backup(source).ok().summary['point_id']
+    path = vault.credentials(stage.path('restore.credentials'), purpose='restore')
+
+    # On a machine that is not registered at all.
+    points = desk.run('points', *other_options(path, web.passphrase_file)).ok().document
+    assert [p['id'] for p in points] == [point]
+    desk.run('points', *other_options(path, web.passphrase_file, server=web.server_id)).ok()
+    refused(desk.run('status'), NOT_REGISTERED)
+    refused(desk.run('points', *other_options(path, desk.passphrase_file)), WRONG_PASSPHRASE)
+    refused(desk.run('points', *other_options(path, web.passphrase_file, server='nobody')), 140014)
+    # The read tokens end with the command, and what they were for is not what registering needs.
+    assert vault.query('SELECT count(*) FROM tokens WHERE agent = 0 AND revoked = 0')[0][0] == 0
+    assert vault.query('SELECT count(*) FROM tokens WHERE agent = 0')[0][0] > 0
+    refused(desk.register(path), INVALID, 'wrong_purpose')
+
+
+def test_an_ambiguous_name_is_refused_with_the_list(stage, vault, agent):
+    path = vault.credentials()
+    first, second = agent('first'), agent('second', passphrase='another passphrase, long enough')
+    first.register(path, name='web').ok()
+    second.register(path, '--new', name='web').ok()
+    result = refused(agent('desk').run('points', *other_options(path, first.passphrase_file)), 900003, 'ambiguous', status=harness.USAGE)
+    assert first.server_id in result.error['message'] and second.server_id in result.error['message']
+    agent('desk2').run('points', *other_options(path, second.passphrase_file, server=second.server_id)).ok()
+    # Taking over: the passphrase tells which of the two is meant.
+    again = agent('again', passphrase='another passphrase, long enough')
+    assert again.register(path, name='web').ok().document['server_id'] == second.run('status').ok(WARNINGS).document['server']['id']
+    first.run('status').ok()
+
+
+# ---- a vault that answers anything ---------------------------------------------------------------------------
+
+def spoil(value, rng, depth=0):
+    """Somewhere in a JSON value something is missing, of another type, or out of range."""
+    if isinstance(value, dict) and value and (depth == 0 or rng.random() < 0.6):
+        key = rng.choice(sorted(value))
+        if rng.random() < 0.2:
+            return {k: v for k, v in value.items() if k != key}
+        return {**value, key: spoil(value[key], rng, depth + 1)}
+    if isinstance(value, list) and value and rng.random() < 0.7:
+        place = rng.randrange(len(value))
+        return value[:place] + [spoil(value[place], rng, depth + 1)] + value[place + (rng.random() < 0.5):]
+    return rng.choice([None, True, -1, 0, 1 << 62, 1e300, '', 'x' * 3000, '\u0000', 'ff' * 16, [], [None], {}, {'a': []}, '9999-99-99'])
+
+
+def test_a_vault_that_answers_anything(stage, vault, agent, rng):
+    """Whatever comes back, the agent ends with an error of its own, never with a crash."""
+    relay, path = relayed(stage, vault)
+    one, source = agent(), harness.make_tree(stage.path('source'), rng, files=5)
+    one.register(path).ok()
+    one.backup(source).ok()
+
+    def change(request, reply):
+        if rng.random() < 0.5:
+            return
+        try:
+            reply['body'] = json.dumps(spoil(json.loads(reply['body']), rng)).encode()
+        except ValueError:
+            if reply['body'] and rng.random() < 0.3:
+                place = rng.randrange(len(reply['body']))
+                reply['body'] = reply['body'][:place] + bytes([rng.randrange(256)]) + reply['body'][place + 1:]
+    relay.change = change
+    ends = {}
+    for i in range(60):
+        words = rng.choice([('status',), ('points',), ('backup', source), ('register', path, '--check'), ('ls', 'latest')])
+        result = one.run(*words, timeout=120)
+        assert result.status in (0, 1, 2, 3), result
+        assert b'Sanitizer' not in result.err and b'runtime error' not in result.err, result
+        ends[result.status] = ends.get(result.status, 0) + 1
+    assert ends.get(1, 0) >= 10, ends
+    relay.change = lambda request, reply: None
+    one.backup(source).ok()
+    one.run('verify').ok()

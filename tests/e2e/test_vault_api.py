@@ -642,13 +642,13 @@ def test_kill_in_the_middle_of_an_upload(vault, server):
     server.open_session()
     big = Pack(server.id, server.session, server.next, {i: secrets.token_bytes(400000) for i in range(8)})
     url = server.announce(big)["url"]
-    sent = threading.Event()
+    sent, killed = threading.Event(), threading.Event()
     failed = []
 
     def pieces():
         yield big.bytes[:2000000]
         sent.set()
-        time.sleep(20)  # broken off by the kill
+        killed.wait(20)
         yield big.bytes[2000000:]
 
     def put():
@@ -667,6 +667,7 @@ def test_kill_in_the_middle_of_an_upload(vault, server):
         time.sleep(0.02)
     vault.process.kill()
     vault.stop()
+    killed.set()
     thread.join(30)
     assert failed
     vault.start("--verbose")

@@ -24,7 +24,7 @@ static void check(const cf_map *map) {
 
 static cf_map *decode(cf_span bytes, const cf_map *base, cf_map_header *header) {
     cf_map *map = NULL;
-    CF_AUTO(cf_err) err = cf_map_decode(bytes, base, header, &map);
+    cf_err_free(cf_map_decode(bytes, base, header, &map));
     return map;
 }
 

@@ -26,7 +26,6 @@ static void an_empty_file_gives_the_defaults(void **state) {
     cf_config config;
     assert_null(parse("", &config));
     assert_int_equal(config.compression, CF_COMPRESSION_DEFAULT);
-    assert_int_equal(config.memory_bytes, 128 << 20);
     assert_int_equal(config.lanes, 0);
     assert_true(config.verify_uploads);
     assert_int_equal(config.pack_size_bytes, 16 << 20);
@@ -41,18 +40,16 @@ static void every_key_is_read(void **state) {
     assert_null(parse(
         "# all of them\r\n"
         "[agent]\r\n"
-        "compression=max\n memory = 1 GiB \n\nlanes = 3\nverify_uploads = no\npack_size = 2M\nkdf_memory = 64MiB\n"
-        "kdf_passes = 16\n; another\n[ jobs ]\nmax_failed = 0\n[proxy]\nurl = http://proxy:3128\nuser = a=b\n"
+        "compression=max\n pack_size = 2 MiB \n\nlanes = 3\nverify_uploads = no\nkdf_memory = 64MiB\n"
+        "kdf_passes = 16\n; another\n[ proxy ]\nurl = http://proxy:3128\nuser = a=b\n"
         "password_file = /etc/coffer/proxy",
         &config));
     assert_int_equal(config.compression, CF_COMPRESSION_MAX);
-    assert_int_equal(config.memory_bytes, 1 << 30);
     assert_int_equal(config.lanes, 3);
     assert_false(config.verify_uploads);
     assert_int_equal(config.pack_size_bytes, 2 << 20);
     assert_int_equal(config.kdf_memory_bytes, 64 << 20);
     assert_int_equal(config.kdf_passes, 16);
-    assert_int_equal(config.max_failed, 0);
     assert_string_equal(config.proxy_url, "http://proxy:3128");
     assert_string_equal(config.proxy_user, "a=b");
     assert_string_equal(config.proxy_password_file, "/etc/coffer/proxy");
@@ -71,8 +68,8 @@ static void unknown_names_come_with_the_nearest_and_the_line(void **state) {
 static void bad_values_are_refused_with_what_is_wanted(void **state) {
     (void)state;
     refused("[agent]\ncompression = best\n", "bad_value", "fast, default or max");
-    refused("[agent]\nmemory = 1M\n", "bad_value", "64 MiB");
-    refused("[agent]\nmemory = lots\n", "bad_value", "64 MiB");
+    refused("[agent]\npack_size = 65M\n", "bad_value", "64 MiB");
+    refused("[agent]\npack_size = lots\n", "bad_value", "64 MiB");
     refused("[agent]\nlanes = 0\n", "bad_value", "1 to 64");
     refused("[agent]\nlanes = 65\n", "bad_value", "1 to 64");
     refused("[agent]\nlanes = -1\n", "bad_value", "1 to 64");

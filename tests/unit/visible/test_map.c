@@ -37,7 +37,7 @@ static size_t round_trip(const cf_map *map, const cf_map_header *header, const c
     for (size_t i = 0; i < out.size && i < cuts; i++) {
         out.data[i] ^= 0x21;
         CF_AUTO(cf_map) other = NULL;
-        CF_AUTO(cf_err) err = cf_map_decode(cf_buf_span(&out), base, &got, &other);
+        cf_err_free(cf_map_decode(cf_buf_span(&out), base, &got, &other));
         out.data[i] ^= 0x21;
     }
     return out.size;

@@ -186,6 +186,26 @@ static void extents_may_stand_in_any_order_with_gaps(void **state) {
     assert_ok(cf_pack_tail_decode(cf_span_of(bytes, sizeof bytes), cf_buf_span(&tail), OBJECT, &got, &count));
 }
 
+/* A writer has the whole pack in one buffer, which moves while the tail is put behind the header. */
+static void the_header_may_stand_in_the_same_buffer(void **state) {
+    (void)state;
+    const cf_pack_header header = header_of();
+    cf_extent extents[4];
+    good_extents(extents);
+    CF_AUTO_BUF cf_buf apart;
+    CF_AUTO_BUF cf_buf whole;
+    cf_buf_init(&apart, 4096);
+    cf_buf_init(&whole, 4096);
+    uint8_t bytes[CF_PACK_HEADER_SIZE];
+    cf_pack_header_encode(&header, bytes);
+    cf_pack_tail_encode(bytes, TABLE_AT, extents, 4, &apart);
+    cf_buf_put(&whole, bytes, sizeof bytes);
+    cf_pack_tail_encode(whole.data, TABLE_AT, extents, 4, &whole);
+    assert_ok(cf_buf_check(&whole, "pack"));
+    assert_int_equal(whole.size, sizeof bytes + apart.size);
+    assert_memory_equal(whole.data + sizeof bytes, apart.data, apart.size);
+}
+
 static void counts_and_sizes_are_limited(void **state) {
     (void)state;
     uint8_t bytes[CF_PACK_HEADER_SIZE] = {0};
@@ -222,6 +242,7 @@ int main(void) {
         cmocka_unit_test(tails_round_trip),
         cmocka_unit_test(tables_that_make_no_sense_are_refused),
         cmocka_unit_test(extents_may_stand_in_any_order_with_gaps),
+        cmocka_unit_test(the_header_may_stand_in_the_same_buffer),
         cmocka_unit_test(counts_and_sizes_are_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
