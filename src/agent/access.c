@@ -20,9 +20,13 @@ cf_err *cf_access_read_credentials(const char *path, cf_credentials **credential
 }
 
 static cf_remote_options options_of(const cf_network *network, const char *url, const char *ca_pem, const char *proxy) {
-    return (cf_remote_options){.url = url, .ca_pem = ca_pem, .proxy = network->proxy ? network->proxy : proxy,
-                               .proxy_user = network->proxy_user, .proxy_password = network->proxy_password,
-                               .cancel = network->cancel, .retry_total_ms = network->retry_total_ms};
+    return (cf_remote_options){.url = url,
+                               .ca_pem = ca_pem,
+                               .proxy = network->proxy ? network->proxy : proxy,
+                               .proxy_user = network->proxy_user,
+                               .proxy_password = network->proxy_password,
+                               .cancel = network->cancel,
+                               .retry_total_ms = network->retry_total_ms};
 }
 
 cf_err *cf_access_use_credentials(const cf_credentials *credentials, const cf_network *network, cf_remote **remote) {
@@ -31,7 +35,8 @@ cf_err *cf_access_use_credentials(const cf_credentials *credentials, const cf_ne
     return cf_remote_open(&options, remote);
 }
 
-static cf_err *connect_as(const cf_identity *identity, const cf_secret *token, const cf_network *network, cf_remote **remote) {
+static cf_err *connect_as(const cf_identity *identity, const cf_secret *token, const cf_network *network,
+                          cf_remote **remote) {
     cf_remote_options options = options_of(network, identity->url, identity->ca_pem, identity->proxy);
     options.token = token;
     return cf_remote_open(&options, remote);
@@ -58,11 +63,15 @@ static cf_err *fill_names(cf_access *access, const char *server_name, const char
 }
 
 static cf_network network_of(const cf_access_options *options) {
-    return (cf_network){.proxy = options->proxy, .proxy_user = options->proxy_user, .proxy_password = options->proxy_password,
-                        .retry_total_ms = options->retry_total_ms, .cancel = options->cancel};
+    return (cf_network){.proxy = options->proxy,
+                        .proxy_user = options->proxy_user,
+                        .proxy_password = options->proxy_password,
+                        .retry_total_ms = options->retry_total_ms,
+                        .cancel = options->cancel};
 }
 
-static cf_err *open_own(cf_state *state, const cf_identity *identity, const cf_access_options *options, cf_access *access) {
+static cf_err *open_own(cf_state *state, const cf_identity *identity, const cf_access_options *options,
+                        cf_access *access) {
     CF_AUTO(cf_secret) token = NULL;
     access->own = true;
     access->server_id = identity->server_id;
@@ -84,7 +93,8 @@ static char *list_of(const cf_remote_server *servers, size_t count, const char *
         if (wanted && !names_server(wanted, &servers[i].id, servers[i].name)) continue;
         cf_hex_encode(servers[i].id.bytes, 16, hex);
         if (servers[i].has_last_point) cf_time_format(servers[i].last_point, when);
-        CF_AUTO_FREE char *item = cf_text_format("%s%s (%s, last point: %s)", text.size ? ", " : "", servers[i].name, hex, when);
+        CF_AUTO_FREE char *item =
+            cf_text_format("%s%s (%s, last point: %s)", text.size ? ", " : "", servers[i].name, hex, when);
         if (!item || text.size + strlen(item) > 3000) break;
         cf_buf_put_span(&text, cf_span_text(item));
     }
@@ -101,9 +111,10 @@ static cf_err *choose(const cf_remote_server *servers, size_t count, const char 
     if (matches == 1) return NULL;
     CF_AUTO_FREE char *list = list_of(servers, count, matches ? wanted : NULL);
     if (matches)
-        return cf_fail_reason(CF_ERR_BAD_USAGE, "ambiguous", "several servers are named \"%s\", give the ID: %s", wanted,
-                              list ? list : "");
-    return cf_fail(CF_ERR_UNKNOWN_SERVER, "the vault has no server \"%s\"; it has: %s", wanted, list && *list ? list : "none");
+        return cf_fail_reason(CF_ERR_BAD_USAGE, "ambiguous", "several servers are named \"%s\", give the ID: %s",
+                              wanted, list ? list : "");
+    return cf_fail(CF_ERR_UNKNOWN_SERVER, "the vault has no server \"%s\"; it has: %s", wanted,
+                   list && *list ? list : "none");
 }
 
 static cf_err *unlock_other(cf_access *access, const cf_remote_server *server, const cf_secret *passphrase) {
@@ -118,8 +129,11 @@ static cf_err *unlock_other(cf_access *access, const cf_remote_server *server, c
 
 static cf_err *open_other(const cf_access_options *options, cf_access *access) {
     if (!options->credentials_path)
-        return cf_fail(CF_ERR_BAD_USAGE, "to read the data of \"%s\", give --credentials FILE and --passphrase-file FILE", options->server);
-    if (!options->passphrase) return cf_fail(CF_ERR_BAD_USAGE, "the passphrase of \"%s\" is needed: --passphrase-file FILE", options->server);
+        return cf_fail(CF_ERR_BAD_USAGE,
+                       "to read the data of \"%s\", give --credentials FILE and --passphrase-file FILE",
+                       options->server);
+    if (!options->passphrase)
+        return cf_fail(CF_ERR_BAD_USAGE, "the passphrase of \"%s\" is needed: --passphrase-file FILE", options->server);
     CF_AUTO(cf_credentials) credentials = NULL;
     CF_AUTO_FREE cf_remote_server *servers = NULL;
     cf_remote_server server;

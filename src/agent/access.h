@@ -19,10 +19,11 @@ typedef struct cf_network {
 } cf_network;
 
 typedef struct cf_access_options {
-    const char *server;           /* name or ID; NULL: this server */
-    const char *credentials_path; /* another server: NULL uses this server's own registration when the name is its own */
-    const cf_secret *passphrase;  /* another server; borrowed */
-    uint64_t retry_total_ms;      /* this and the rest as in cf_network */
+    const char *server; /* name or ID; NULL: this server */
+    const char
+        *credentials_path;       /* another server: NULL uses this server's own registration when the name is its own */
+    const cf_secret *passphrase; /* another server; borrowed */
+    uint64_t retry_total_ms;     /* this and the rest as in cf_network */
     cf_cancel *cancel;
     const char *proxy, *proxy_user;
     const cf_secret *proxy_password;
@@ -33,7 +34,7 @@ typedef struct cf_access {
     cf_server_keys *keys;
     cf_id16 server_id, vault_id, instance;
     char *server_name, *vault_name;
-    bool own;        /* this server's registration: may write too */
+    bool own; /* this server's registration: may write too */
 } cf_access;
 
 /* cf_access_open: state may be NULL when credentials are given. Fails: 100012 NOT_REGISTERED, 34506, 34513,
@@ -48,7 +49,8 @@ CF_DEFINE_AUTO(cf_access, cf_access_free)
 cf_err *cf_access_read_credentials(const char *path, cf_credentials **credentials) __attribute__((warn_unused_result));
 /* cf_access_connect: a client of the vault that this server is registered with, by its token. Fails as
  * cf_registration_load_*.                                                                                */
-cf_err *cf_access_connect(cf_state *state, const cf_network *network, cf_remote **remote) __attribute__((warn_unused_result));
+cf_err *cf_access_connect(cf_state *state, const cf_network *network, cf_remote **remote)
+    __attribute__((warn_unused_result));
 /* cf_access_use_credentials: a client by a credentials file's secret.                                      */
 cf_err *cf_access_use_credentials(const cf_credentials *credentials, const cf_network *network, cf_remote **remote)
     __attribute__((warn_unused_result));

@@ -75,8 +75,8 @@ static cf_err *migrate(sqlite3 *db) {
     CF_TRY(cf_sql_exec(db, "BEGIN IMMEDIATE"));
     cf_err *err = get_version(db, &version);
     if (!err && version > VERSION)
-        err = cf_fail_reason(CF_ERR_STATE_DAMAGED, "too_new", "coffer.db has version %d, this program (%s) knows %d", version,
-                             CF_VERSION, VERSION);
+        err = cf_fail_reason(CF_ERR_STATE_DAMAGED, "too_new", "coffer.db has version %d, this program (%s) knows %d",
+                             version, CF_VERSION, VERSION);
     for (int i = version; !err && i < VERSION; i++) err = apply(db, i);
     if (!err) return cf_sql_exec(db, "COMMIT");
     cf_err *undone = cf_sql_exec(db, "ROLLBACK");
@@ -105,7 +105,8 @@ void cf_sql_bind_text(sqlite3_stmt *statement, int index, const char *text) {
 }
 
 void cf_sql_bind_bytes(sqlite3_stmt *statement, int index, cf_span bytes) {
-    (void)sqlite3_bind_blob64(statement, index, bytes.size ? (const void *)bytes.data : "", bytes.size, SQLITE_TRANSIENT);
+    (void)sqlite3_bind_blob64(statement, index, bytes.size ? (const void *)bytes.data : "", bytes.size,
+                              SQLITE_TRANSIENT);
 }
 
 void cf_sql_bind_number(sqlite3_stmt *statement, int index, uint64_t number) {

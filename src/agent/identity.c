@@ -26,11 +26,12 @@ cf_err *cf_identity_to_text(const cf_identity *identity, char **text) {
     cf_hex_encode(identity->vault_id.bytes, 16, vault);
     cf_hex_encode(identity->instance.bytes, 16, instance);
     cf_time_format(identity->registered, registered);
-    CF_AUTO(json_t) object = json_pack(
-        "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:s}", "version", VERSION, "server_id", server, "server_name",
-        identity->server_name, "vault_id", vault, "vault_name", identity->vault_name, "region",
-        identity->region ? identity->region : "", "instance", instance, "url", identity->url, "ca", identity->ca_pem, "proxy",
-        identity->proxy, "registered", registered);
+    CF_AUTO(json_t)
+    object =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:s}", "version", VERSION, "server_id", server,
+                  "server_name", identity->server_name, "vault_id", vault, "vault_name", identity->vault_name, "region",
+                  identity->region ? identity->region : "", "instance", instance, "url", identity->url, "ca",
+                  identity->ca_pem, "proxy", identity->proxy, "registered", registered);
     *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
     return *text ? NULL : cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the identity");
 }

@@ -32,7 +32,8 @@ CF_DEFINE_AUTO(cf_identity, cf_identity_free)
 /* cf_identity_to_text: the file's content, fresh. cf_identity_from_text fails 34506 KEYS_NOT_CONFIGURED,
  * reason "identity".                                                                                     */
 cf_err *cf_identity_to_text(const cf_identity *identity, char **text) __attribute__((warn_unused_result));
-cf_err *cf_identity_from_text(cf_span text, const char *path, cf_identity **identity) __attribute__((warn_unused_result));
+cf_err *cf_identity_from_text(cf_span text, const char *path, cf_identity **identity)
+    __attribute__((warn_unused_result));
 
 /* All that a registration leaves. */
 typedef struct cf_registration {

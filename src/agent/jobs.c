@@ -12,7 +12,7 @@
 
 enum { LIST_MAX = 100000, HISTORY_MAX = 10000 };
 
-#define COLUMNS                                                                                                         \
+#define COLUMNS \
     "id, type, status, started, finished, point_id, bytes, bytes_sent, warnings, error, pid, pid_started, boot, reported"
 
 void cf_job_row_wipe(cf_job_row *row) {
@@ -36,17 +36,19 @@ void cf_warning_rows_free(cf_warning_row *warnings, size_t count) {
 /* History is bounded: the oldest ended jobs beyond HISTORY_MAX go, with their warnings. */
 static cf_err *trim_history(cf_state *state) {
     char sql[256];
-    snprintf(sql, sizeof sql,
-             "DELETE FROM jobs WHERE status <> 'running' AND id IN (SELECT id FROM jobs ORDER BY number DESC LIMIT -1 OFFSET %d)",
-             HISTORY_MAX);
+    snprintf(
+        sql, sizeof sql,
+        "DELETE FROM jobs WHERE status <> 'running' AND id IN (SELECT id FROM jobs ORDER BY number DESC LIMIT -1 OFFSET %d)",
+        HISTORY_MAX);
     return cf_sql_exec(state->db, sql);
 }
 
 static cf_err *insert_job(cf_state *state, const char *type, const cf_id16 *id, const cf_job_process *self) {
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
-    CF_TRY(cf_sql_prepare(state->db,
-                         "INSERT INTO jobs(id, type, status, started, pid, pid_started, boot) VALUES(?, ?, 'running', ?, ?, ?, ?)",
-                         &statement));
+    CF_TRY(cf_sql_prepare(
+        state->db,
+        "INSERT INTO jobs(id, type, status, started, pid, pid_started, boot) VALUES(?, ?, 'running', ?, ?, ?, ?)",
+        &statement));
     cf_sql_bind_bytes(statement, 1, cf_span_of(id->bytes, 16));
     cf_sql_bind_text(statement, 2, type);
     (void)sqlite3_bind_int64(statement, 3, cf_clock_wall(&state->clock).seconds);
@@ -106,8 +108,9 @@ static cf_err *insert_warnings(cf_state *state, const cf_id16 *id, const cf_warn
     uint64_t before = 0;
     CF_TRY(count_warnings(state, id, &before));
     CF_AUTO_STATEMENT sqlite3_stmt *insert = NULL;
-    CF_TRY(cf_sql_prepare(state->db, "INSERT INTO job_warnings(job, number, path, code, err_no, message) VALUES(?, ?, ?, ?, ?, ?)",
-                         &insert));
+    CF_TRY(cf_sql_prepare(state->db,
+                          "INSERT INTO job_warnings(job, number, path, code, err_no, message) VALUES(?, ?, ?, ?, ?, ?)",
+                          &insert));
     for (size_t i = 0; i < count && before + i < CF_JOB_WARNINGS_MAX; i++)
         CF_TRY(insert_warning(state, insert, id, before + i + 1, &warnings[i]));
     CF_AUTO_STATEMENT sqlite3_stmt *update = NULL;
@@ -125,9 +128,10 @@ cf_err *cf_jobs_add_warnings(cf_state *state, const cf_id16 *id, const cf_warnin
 
 static cf_err *end_job(cf_state *state, const cf_id16 *id, const cf_job_end_values *end, const char *error) {
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
-    CF_TRY(cf_sql_prepare(state->db,
-                         "UPDATE jobs SET status = ?, finished = ?, point_id = ?, bytes = ?, bytes_sent = ?, error = ? WHERE id = ?",
-                         &statement));
+    CF_TRY(cf_sql_prepare(
+        state->db,
+        "UPDATE jobs SET status = ?, finished = ?, point_id = ?, bytes = ?, bytes_sent = ?, error = ? WHERE id = ?",
+        &statement));
     cf_sql_bind_text(statement, 1, end->status);
     (void)sqlite3_bind_int64(statement, 2, cf_clock_wall(&state->clock).seconds);
     if (end->point_id) cf_sql_bind_bytes(statement, 3, cf_span_of(end->point_id->bytes, 32));
@@ -244,8 +248,8 @@ static cf_err *read_rows(cf_state *state, sqlite3_stmt *statement, cf_job_row **
 }
 
 static cf_err *list_where(cf_state *state, const char *where, size_t limit, cf_job_row **rows, size_t *count) {
-    CF_AUTO_FREE char *sql = cf_text_format("SELECT " COLUMNS " FROM jobs WHERE %s ORDER BY number DESC LIMIT %zu", where,
-                                            limit < LIST_MAX ? limit : (size_t)LIST_MAX);
+    CF_AUTO_FREE char *sql = cf_text_format("SELECT " COLUMNS " FROM jobs WHERE %s ORDER BY number DESC LIMIT %zu",
+                                            where, limit < LIST_MAX ? limit : (size_t)LIST_MAX);
     if (!sql) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of jobs");
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
     CF_TRY(sweep(state, NULL));
@@ -282,7 +286,8 @@ static bool is_word(const char *text) {
 
 cf_err *cf_jobs_last(cf_state *state, const char *type, const char *status, cf_job_row *row, bool *found) {
     if (!is_word(type) || !is_word(status)) return cf_fail(CF_ERR_INTERNAL, "not a type or status of jobs");
-    CF_AUTO_FREE char *where = cf_text_format("('%s' = '' OR type = '%s') AND ('%s' = '' OR status = '%s')", type, type, status, status);
+    CF_AUTO_FREE char *where =
+        cf_text_format("('%s' = '' OR type = '%s') AND ('%s' = '' OR status = '%s')", type, type, status, status);
     if (!where) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of jobs");
     cf_job_row *rows;
     size_t count;
@@ -324,11 +329,12 @@ static cf_err *read_warning(sqlite3_stmt *statement, cf_warning_row *warning) {
                             : cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a job's warnings");
 }
 
-static cf_err *read_warnings(cf_state *state, const cf_id16 *id, size_t limit, cf_warning_row *warnings, size_t *count) {
+static cf_err *read_warnings(cf_state *state, const cf_id16 *id, size_t limit, cf_warning_row *warnings,
+                             size_t *count) {
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
-    CF_TRY(cf_sql_prepare(state->db,
-                         "SELECT number, path, code, err_no, message FROM job_warnings WHERE job = ? ORDER BY number LIMIT ?",
-                         &statement));
+    CF_TRY(cf_sql_prepare(
+        state->db, "SELECT number, path, code, err_no, message FROM job_warnings WHERE job = ? ORDER BY number LIMIT ?",
+        &statement));
     cf_sql_bind_bytes(statement, 1, cf_span_of(id->bytes, 16));
     cf_sql_bind_number(statement, 2, limit);
     for (bool row = true; *count < limit;) {

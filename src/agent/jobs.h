@@ -47,13 +47,15 @@ typedef struct cf_job_end_values {
     uint64_t bytes, bytes_sent;
     const cf_err *error; /* borrowed; may be NULL */
 } cf_job_end_values;
-cf_err *cf_jobs_finish(cf_state *state, const cf_id16 *id, const cf_job_end_values *end) __attribute__((warn_unused_result));
+cf_err *cf_jobs_finish(cf_state *state, const cf_id16 *id, const cf_job_end_values *end)
+    __attribute__((warn_unused_result));
 cf_err *cf_jobs_set_reported(cf_state *state, const cf_id16 *id) __attribute__((warn_unused_result));
 /* cf_jobs_sweep: mark the running jobs whose process is gone as interrupted; *count may be NULL.           */
 cf_err *cf_jobs_sweep(cf_state *state, unsigned *count) __attribute__((warn_unused_result));
 
 /* cf_jobs_list: newest first, at most limit; sweeps before. cf_jobs_list_unreported: ended, vault not told.  */
-cf_err *cf_jobs_list(cf_state *state, size_t limit, cf_job_row **rows, size_t *count) __attribute__((warn_unused_result));
+cf_err *cf_jobs_list(cf_state *state, size_t limit, cf_job_row **rows, size_t *count)
+    __attribute__((warn_unused_result));
 cf_err *cf_jobs_list_unreported(cf_state *state, size_t limit, cf_job_row **rows, size_t *count)
     __attribute__((warn_unused_result));
 /* cf_jobs_last: the newest job of a type and status ("" matches any); *found.                               */
@@ -61,8 +63,8 @@ cf_err *cf_jobs_last(cf_state *state, const char *type, const char *status, cf_j
     __attribute__((warn_unused_result));
 /* cf_jobs_find: by the beginning of its ID. Fails: 900922 JOB_NOT_FOUND (reason ambiguous when several fit). */
 cf_err *cf_jobs_find(cf_state *state, const char *id_prefix, cf_job_row *row) __attribute__((warn_unused_result));
-cf_err *cf_jobs_list_warnings(cf_state *state, const cf_id16 *id, size_t limit, cf_warning_row **warnings, size_t *count)
-    __attribute__((warn_unused_result));
+cf_err *cf_jobs_list_warnings(cf_state *state, const cf_id16 *id, size_t limit, cf_warning_row **warnings,
+                              size_t *count) __attribute__((warn_unused_result));
 
 /* cf_jobs_cancel: ask the process of a running job to stop (SIGTERM), once it is certain that the process is
  * still the one that runs the job. Fails: 900923 JOB_NOT_RUNNING.                                          */

@@ -12,11 +12,14 @@ struct cf_state_lock {
 static cf_err *refused(const cf_lock_holder *holder, cf_code code) {
     char since[40];
     cf_time_format(holder->since, since);
-    if (!holder->pid) return cf_fail(code, "%s is running", code == CF_ERR_REGISTRATION_RUNNING ? "a registration" : "another job");
-    return cf_fail(code, "%s is running: pid %d, since %s", *holder->note ? holder->note : "another job", (int)holder->pid, since);
+    if (!holder->pid)
+        return cf_fail(code, "%s is running", code == CF_ERR_REGISTRATION_RUNNING ? "a registration" : "another job");
+    return cf_fail(code, "%s is running: pid %d, since %s", *holder->note ? holder->note : "another job",
+                   (int)holder->pid, since);
 }
 
-static cf_err *take(cf_state *state, const char *name, cf_lock_kind kind, const char *note, cf_code code, cf_lock **lock) {
+static cf_err *take(cf_state *state, const char *name, cf_lock_kind kind, const char *note, cf_code code,
+                    cf_lock **lock) {
     cf_lock_holder holder = {0};
     cf_time now = cf_clock_wall(cf_state_clock(state));
     CF_TRY(cf_lock_try(cf_state_fd(state), name, kind, note, now, lock, &holder));

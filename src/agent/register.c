@@ -45,11 +45,13 @@ static cf_err *choose_name(enrolment *e) {
     const char *name = e->options->name;
     char host[256] = "";
     if (!name) {
-        if (gethostname(host, sizeof host - 1) < 0) return cf_fail_errno(CF_ERR_IO, errno, "the host name cannot be read");
+        if (gethostname(host, sizeof host - 1) < 0)
+            return cf_fail_errno(CF_ERR_IO, errno, "the host name cannot be read");
         name = host;
     }
     if (!*name || strlen(name) > CF_REMOTE_NAME_MAX || !cf_utf8_valid(cf_span_text(name)))
-        return cf_fail(CF_ERR_BAD_USAGE, "\"%s\" cannot be a server's name: 1 to %d bytes of UTF-8 (--name NAME)", name, CF_REMOTE_NAME_MAX);
+        return cf_fail(CF_ERR_BAD_USAGE, "\"%s\" cannot be a server's name: 1 to %d bytes of UTF-8 (--name NAME)", name,
+                       CF_REMOTE_NAME_MAX);
     memcpy(e->name, name, strlen(name) + 1);
     return NULL;
 }
@@ -69,8 +71,8 @@ static cf_err *ask_vault(enrolment *e) {
     cf_err *err = cf_remote_get_version(e->remote, &e->version);
     if (err) return cf_err_code(err) == CF_ERR_VAULT_UNREACHABLE ? unreachable(e, err) : err;
     if (!cf_id16_equal(&e->version.vault_id, &e->credentials->vault_id))
-        return cf_fail_reason(CF_ERR_CREDENTIALS, "foreign", "%s is from the vault \"%s\", but \"%s\" answers at %s", path,
-                              e->credentials->vault_name, e->version.vault_name, e->credentials->url);
+        return cf_fail_reason(CF_ERR_CREDENTIALS, "foreign", "%s is from the vault \"%s\", but \"%s\" answers at %s",
+                              path, e->credentials->vault_name, e->version.vault_name, e->credentials->url);
     CF_TRY(cf_credentials_check(e->credentials, CF_PURPOSE_REGISTER, cf_remote_now(e->remote), path));
     cf_remote_credentials answer;
     err = cf_remote_check_credentials(e->remote, &answer);
@@ -91,7 +93,8 @@ static cf_err *preflight(enrolment *e) {
     const cf_register_options *options = e->options;
     CF_TRY(cf_access_read_credentials(options->credentials_path, &e->credentials));
     /* The purpose, which no clock has a say in, before anything is sent. */
-    CF_TRY(cf_credentials_check(e->credentials, CF_PURPOSE_REGISTER, e->credentials->issued, options->credentials_path));
+    CF_TRY(
+        cf_credentials_check(e->credentials, CF_PURPOSE_REGISTER, e->credentials->issued, options->credentials_path));
     CF_TRY(choose_name(e));
     CF_TRY(cf_access_use_credentials(e->credentials, &options->network, &e->remote));
     /* Nobody wants to wait for the news that an address is wrong; patience comes after the first answer. */
@@ -132,15 +135,17 @@ static cf_err *refuse_second(enrolment *e) {
     CF_AUTO(cf_credentials) credentials = NULL;
     CF_TRY(cf_access_read_credentials(e->options->credentials_path, &credentials));
     if (!cf_id16_equal(&identity->vault_id, &credentials->vault_id))
-        return cf_fail(CF_ERR_OTHER_VAULT, "this server is registered with the vault \"%s\", %s is from \"%s\"", identity->vault_name,
-                       e->options->credentials_path, credentials->vault_name);
-    return cf_fail(CF_ERR_ALREADY_REGISTERED, "registered as \"%s\" with the vault \"%s\"", identity->server_name, identity->vault_name);
+        return cf_fail(CF_ERR_OTHER_VAULT, "this server is registered with the vault \"%s\", %s is from \"%s\"",
+                       identity->vault_name, e->options->credentials_path, credentials->vault_name);
+    return cf_fail(CF_ERR_ALREADY_REGISTERED, "registered as \"%s\" with the vault \"%s\"", identity->server_name,
+                   identity->vault_name);
 }
 
 static cf_err *get_passphrase(enrolment *e) {
     e->passphrase = e->options->passphrase;
     if (!e->passphrase) {
-        if (!e->options->make_passphrase) return cf_fail(CF_ERR_BAD_USAGE, "a passphrase is needed: --passphrase-file FILE");
+        if (!e->options->make_passphrase)
+            return cf_fail(CF_ERR_BAD_USAGE, "a passphrase is needed: --passphrase-file FILE");
         CF_TRY(e->options->make_passphrase(e->options->context, &e->made_passphrase));
         e->passphrase = e->made_passphrase;
     }
@@ -148,7 +153,8 @@ static cf_err *get_passphrase(enrolment *e) {
 }
 
 static bool same_keys(const cf_server_keys *a, const cf_server_keys *b) {
-    const cf_secret *const pairs[][2] = {{a->master, b->master}, {a->id, b->id}, {a->gear, b->gear}, {a->directory, b->directory}};
+    const cf_secret *const pairs[][2] = {
+        {a->master, b->master}, {a->id, b->id}, {a->gear, b->gear}, {a->directory, b->directory}};
     for (size_t i = 0; i < 4; i++)
         if (!cf_equal_secret(cf_secret_bytes(pairs[i][0]), cf_secret_bytes(pairs[i][1]), CF_KEY_SIZE)) return false;
     return true;
@@ -159,7 +165,8 @@ static cf_err *prove_slot(const enrolment *e, cf_span slot, const char *whose) {
     CF_AUTO(cf_server_keys) opened = NULL;
     cf_err *err = cf_slot_open(slot, e->passphrase, &opened, NULL);
     if (err) return cf_wrap(err, CF_ERR_ACTIVATION, "%s key slot does not open with the passphrase", whose);
-    return same_keys(opened, e->result.keys) ? NULL : cf_fail(CF_ERR_ACTIVATION, "%s key slot opens to other keys", whose);
+    return same_keys(opened, e->result.keys) ? NULL
+                                             : cf_fail(CF_ERR_ACTIVATION, "%s key slot opens to other keys", whose);
 }
 
 static cf_err *make_identity(enrolment *e, const cf_id16 *server, const cf_id16 *instance) {
@@ -190,11 +197,15 @@ static cf_err *make_server(enrolment *e, cf_remote_registration *registration) {
     CF_TRY(cf_server_keys_generate(&e->result.keys));
     CF_TRY(cf_secret_new(CF_TOKEN_SIZE, &e->result.token));
     CF_TRY(cf_random(cf_secret_data(e->result.token), CF_TOKEN_SIZE));
-    cf_slot_params params = {.server = server, .number = 1,
+    cf_slot_params params = {.server = server,
+                             .number = 1,
                              .memory_kib = e->options->kdf_memory_kib ? e->options->kdf_memory_kib : KDF_MEMORY_KIB,
                              .passes = e->options->kdf_passes ? e->options->kdf_passes : KDF_PASSES};
     CF_TRY(cf_slot_seal(e->result.keys, &params, e->passphrase, e->result.slot));
-    *registration = (cf_remote_registration){.server_id = server, .name = e->name, .instance = instance, .is_new = e->options->is_new,
+    *registration = (cf_remote_registration){.server_id = server,
+                                             .name = e->name,
+                                             .instance = instance,
+                                             .is_new = e->options->is_new,
                                              .slot = cf_span_of(e->result.slot, CF_SLOT_SIZE)};
     CF_TRY(cf_slot_peek(registration->slot, &params, registration->auth_key));
     CF_TRY(prove_slot(e, registration->slot, "the new"));
@@ -221,7 +232,8 @@ static cf_err *enrol_new(enrolment *e) {
 }
 
 static cf_err *take_over(enrolment *e, const cf_remote_server *server) {
-    cf_unlock_request request = {.server = server->id, .server_name = server->name, .passphrase = e->passphrase, .takeover = true};
+    cf_unlock_request request = {
+        .server = server->id, .server_name = server->name, .passphrase = e->passphrase, .takeover = true};
     CF_TRY(cf_random(request.instance.bytes, sizeof request.instance.bytes));
     cf_unlocked unlocked = {0};
     CF_TRY(cf_access_unlock(e->remote, &request, &unlocked));
@@ -248,7 +260,8 @@ static cf_err *take_over_any(enrolment *e) {
 static cf_err *enrol(enrolment *e) {
     bool known = e->server_count > 0 && !e->options->is_new;
     if (known && !e->options->passphrase)
-        return cf_fail(CF_ERR_NAME_TAKEN, "the vault \"%s\" has a server \"%s\" already, and a new passphrase cannot open it",
+        return cf_fail(CF_ERR_NAME_TAKEN,
+                       "the vault \"%s\" has a server \"%s\" already, and a new passphrase cannot open it",
                        e->version.vault_name, e->name);
     CF_TRY(get_passphrase(e));
     if (known) return take_over_any(e);

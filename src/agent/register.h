@@ -17,8 +17,8 @@ typedef struct cf_register_options {
     cf_err *(*make_passphrase)(void *context, cf_secret **passphrase);
     void (*note)(void *context, const char *text); /* what happens, for people; may be NULL */
     void *context;
-    bool is_new;                           /* a server of its own although the vault knows the name */
-    uint32_t kdf_memory_kib, kdf_passes;   /* 0: 256 MiB, 3 */
+    bool is_new;                         /* a server of its own although the vault knows the name */
+    uint32_t kdf_memory_kib, kdf_passes; /* 0: 256 MiB, 3 */
 } cf_register_options;
 
 typedef struct cf_register_result {
@@ -44,6 +44,7 @@ cf_err *cf_register_server(cf_state *state, const cf_register_options *options, 
 
 /* cf_unregister_server: end the token at the vault, then forget identity, token and keys here. The job history
  * stays. *vault_told is false when the vault could not be reached: it still holds a token that nobody has.  */
-cf_err *cf_unregister_server(cf_state *state, const cf_network *network, bool *vault_told) __attribute__((warn_unused_result));
+cf_err *cf_unregister_server(cf_state *state, const cf_network *network, bool *vault_told)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -92,7 +92,9 @@ static cf_err *read_part(int state_fd, const char *name, cf_buf *out) {
     CF_TRY(cf_file_exists(state_fd, FOLDER, &exists));
     if (!exists) return cf_fail(CF_ERR_NOT_REGISTERED, "no registration in this state folder");
     cf_err *err = cf_file_read(state_fd, path, FILE_MAX, out);
-    return err ? cf_wrap_reason(err, CF_ERR_KEYS_NOT_CONFIGURED, name, "the registration's part \"%s\" cannot be read", name) : NULL;
+    return err ? cf_wrap_reason(err, CF_ERR_KEYS_NOT_CONFIGURED, name, "the registration's part \"%s\" cannot be read",
+                                name)
+               : NULL;
 }
 
 cf_err *cf_registration_load_identity(int state_fd, cf_identity **identity) {

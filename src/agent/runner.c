@@ -53,20 +53,23 @@ static void only_log(cf_err *err, const char *what) {
 static void write_failed_file(cf_job *job, cf_span path, const cf_err *err) {
     if (!job->options.failed_files) return;
     if (!job->failed_files) {
-        CF_AUTO_FREE char *name = cf_text_format("%s/logs/LastBackupFailedFiles%s.txt", cf_state_folder(job->state), job->hex);
+        CF_AUTO_FREE char *name =
+            cf_text_format("%s/logs/LastBackupFailedFiles%s.txt", cf_state_folder(job->state), job->hex);
         job->failed_files = name ? fopen(name, "we") : NULL;
         if (!job->failed_files) return; /* the history has the warning as well */
     }
     CF_AUTO_FREE char *clean = cf_text_printable(path);
     CF_AUTO_FREE char *words = cf_text_printable(cf_span_text(cf_err_message(err)));
     const cf_catalogue_row *row = cf_catalogue_find(cf_err_code(err));
-    fprintf(job->failed_files, "%s\t%d %s\t%s\n", clean ? clean : "?", (int)cf_err_code(err), row ? row->name : "", words ? words : "");
+    fprintf(job->failed_files, "%s\t%d %s\t%s\n", clean ? clean : "?", (int)cf_err_code(err), row ? row->name : "",
+            words ? words : "");
 }
 
 /* Called with the mutex held. */
 static void flush_batch(cf_job *job) {
     if (job->batch_count == 0) return;
-    only_log(cf_jobs_add_warnings(job->state, &job->id, job->batch, job->batch_count), "the warnings of this job cannot be recorded");
+    only_log(cf_jobs_add_warnings(job->state, &job->id, job->batch, job->batch_count),
+             "the warnings of this job cannot be recorded");
     for (size_t i = 0; i < job->batch_count; i++) {
         cf_buf_wipe(&job->batch[i].path);
         free(job->batch[i].message);
@@ -115,9 +118,17 @@ static void report_running(cf_job *job) {
 }
 
 static cf_err *report_row(cf_job *job, const cf_job_row *row) {
-    cf_remote_job report = {.id = row->id, .started = row->started, .finished = row->finished, .has_finished = row->has_finished,
-                            .has_point = row->has_point, .point_id = row->point_id, .bytes = row->bytes,
-                            .bytes_sent = row->bytes_sent, .warnings = row->warnings, .error = row->error, .host = job->host};
+    cf_remote_job report = {.id = row->id,
+                            .started = row->started,
+                            .finished = row->finished,
+                            .has_finished = row->has_finished,
+                            .has_point = row->has_point,
+                            .point_id = row->point_id,
+                            .bytes = row->bytes,
+                            .bytes_sent = row->bytes_sent,
+                            .warnings = row->warnings,
+                            .error = row->error,
+                            .host = job->host};
     snprintf(report.type, sizeof report.type, "%s", row->type);
     snprintf(report.status, sizeof report.status, "%s", row->status);
     CF_TRY(cf_remote_report_job(job->options.remote, &report));
@@ -271,7 +282,8 @@ void cf_job_set_lease(cf_job *job, const cf_id16 *lease) {
 }
 
 static const char *status_of(const cf_job *job, const cf_err *err) {
-    if (err) return cf_err_is(err, CF_ERR_CANCELLED) || cf_cancel_requested(job->options.cancel) ? "cancelled" : "failed";
+    if (err)
+        return cf_err_is(err, CF_ERR_CANCELLED) || cf_cancel_requested(job->options.cancel) ? "cancelled" : "failed";
     return job->warnings ? "completed_with_warnings" : "completed";
 }
 

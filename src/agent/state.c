@@ -104,10 +104,11 @@ static cf_err *write_head(cf_state *state, const cf_id32 *id, uint64_t counter, 
     cf_head head = {0};
     CF_TRY(read_head(state, &head));
     if (head.exists && counter < head.counter && !force)
-        return cf_fail(CF_ERR_INTERNAL, "the head would go back from counter %llu to %llu", (unsigned long long)head.counter,
-                       (unsigned long long)counter);
+        return cf_fail(CF_ERR_INTERNAL, "the head would go back from counter %llu to %llu",
+                       (unsigned long long)head.counter, (unsigned long long)counter);
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
-    CF_TRY(cf_sql_prepare(state->db, "INSERT OR REPLACE INTO head(one, id, counter, time) VALUES(1, ?, ?, ?)", &statement));
+    CF_TRY(cf_sql_prepare(state->db, "INSERT OR REPLACE INTO head(one, id, counter, time) VALUES(1, ?, ?, ?)",
+                          &statement));
     cf_sql_bind_bytes(statement, 1, cf_span_of(id->bytes, 32));
     cf_sql_bind_number(statement, 2, counter);
     (void)sqlite3_bind_int64(statement, 3, cf_clock_wall(&state->clock).seconds);
@@ -145,9 +146,9 @@ cf_err *cf_state_get_setting(cf_state *state, const char *name, char **out) {
 static cf_err *write_setting(cf_state *state, const char *name, const char *value) {
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
     CF_TRY(cf_sql_prepare(state->db,
-                         value ? "INSERT OR REPLACE INTO settings(name, value) VALUES(?, ?)"
-                               : "DELETE FROM settings WHERE name = ?",
-                         &statement));
+                          value ? "INSERT OR REPLACE INTO settings(name, value) VALUES(?, ?)"
+                                : "DELETE FROM settings WHERE name = ?",
+                          &statement));
     cf_sql_bind_text(statement, 1, name);
     if (value) cf_sql_bind_text(statement, 2, value);
     return cf_sql_run(state->db, statement);

@@ -32,7 +32,8 @@ static cf_err *sign(const cf_unlock_request *request, const cf_remote_challenge 
     return cf_sign_message(seed, cf_span_of(message, sizeof message), unlock->signature);
 }
 
-static cf_err *attempt(cf_remote *remote, const cf_unlock_request *request, cf_secret **token, cf_remote_unlocked *answer) {
+static cf_err *attempt(cf_remote *remote, const cf_unlock_request *request, cf_secret **token,
+                       cf_remote_unlocked *answer) {
     cf_remote_challenge challenge;
     cf_remote_unlock unlock = {.server = request->server, .takeover = request->takeover, .instance = request->instance};
     CF_AUTO(cf_secret) drawn = NULL;
@@ -50,7 +51,8 @@ static cf_err *open_slot(const cf_unlock_request *request, const cf_remote_unloc
     cf_slot_params params;
     CF_TRY(cf_slot_peek(slot, &params, NULL));
     if (!cf_id16_equal(&params.server, &request->server))
-        return cf_fail(CF_ERR_SEAL_BROKEN, "the vault handed out the key slot of another server than \"%s\"", request->server_name);
+        return cf_fail(CF_ERR_SEAL_BROKEN, "the vault handed out the key slot of another server than \"%s\"",
+                       request->server_name);
     return cf_slot_open(slot, request->passphrase, keys, NULL);
 }
 

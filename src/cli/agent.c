@@ -41,19 +41,27 @@ static const char *or_null(const char *text) {
 }
 
 cf_network cf_agent_network(const cf_agent *agent, const cf_cli *cli, const char *proxy, uint64_t retry_total_ms) {
-    return (cf_network){.proxy = proxy ? proxy : or_null(agent->config.proxy_url), .proxy_user = or_null(agent->config.proxy_user),
-                        .proxy_password = agent->proxy_password, .retry_total_ms = retry_total_ms, .cancel = cli->cancel};
+    return (cf_network){.proxy = proxy ? proxy : or_null(agent->config.proxy_url),
+                        .proxy_user = or_null(agent->config.proxy_user),
+                        .proxy_password = agent->proxy_password,
+                        .retry_total_ms = retry_total_ms,
+                        .cancel = cli->cancel};
 }
 
-cf_err *cf_agent_access(const cf_agent *agent, const cf_cli *cli, const cf_server_options *options, uint64_t retry_total_ms,
-                        cf_access **access) {
+cf_err *cf_agent_access(const cf_agent *agent, const cf_cli *cli, const cf_server_options *options,
+                        uint64_t retry_total_ms, cf_access **access) {
     CF_AUTO(cf_secret) passphrase = NULL;
     if (options->server && options->credentials) CF_TRY(cf_passphrase_get(cli, options->passphrase_file, &passphrase));
     if (!options->server && options->credentials)
         return cf_cli_usage(cli, "--credentials needs --server NAME: whose data is meant?");
     cf_network network = cf_agent_network(agent, cli, NULL, retry_total_ms);
-    cf_access_options access_options = {.server = options->server, .credentials_path = options->credentials, .passphrase = passphrase,
-                                        .retry_total_ms = network.retry_total_ms, .cancel = network.cancel, .proxy = network.proxy,
-                                        .proxy_user = network.proxy_user, .proxy_password = network.proxy_password};
+    cf_access_options access_options = {.server = options->server,
+                                        .credentials_path = options->credentials,
+                                        .passphrase = passphrase,
+                                        .retry_total_ms = network.retry_total_ms,
+                                        .cancel = network.cancel,
+                                        .proxy = network.proxy,
+                                        .proxy_user = network.proxy_user,
+                                        .proxy_password = network.proxy_password};
     return cf_access_open(agent->state, &access_options, access);
 }

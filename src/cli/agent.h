@@ -29,14 +29,16 @@ cf_network cf_agent_network(const cf_agent *agent, const cf_cli *cli, const char
 typedef struct cf_server_options {
     const char *server, *credentials, *passphrase_file;
 } cf_server_options;
-#define CF_OPTIONS_SERVER(type, field)                                                                                      \
-    CF_OPTION_TEXT(type, field.server, "server", "NAME", "another server's data: its name or ID"),                          \
-        CF_OPTION_TEXT(type, field.credentials, "credentials", "FILE", "with --server: a credentials file of the vault"),   \
-        CF_OPTION_TEXT(type, field.passphrase_file, "passphrase-file", "FILE", "with --server: the other server's passphrase")
+#define CF_OPTIONS_SERVER(type, field)                                                             \
+    CF_OPTION_TEXT(type, field.server, "server", "NAME", "another server's data: its name or ID"), \
+        CF_OPTION_TEXT(type, field.credentials, "credentials", "FILE",                             \
+                       "with --server: a credentials file of the vault"),                          \
+        CF_OPTION_TEXT(type, field.passphrase_file, "passphrase-file", "FILE",                     \
+                       "with --server: the other server's passphrase")
 
 /* cf_agent_access: this server's data, or that of the options (the passphrase is asked for when no file is given).
  * Fails as cf_access_open.                                                                                 */
-cf_err *cf_agent_access(const cf_agent *agent, const cf_cli *cli, const cf_server_options *options, uint64_t retry_total_ms,
-                        cf_access **access) __attribute__((warn_unused_result));
+cf_err *cf_agent_access(const cf_agent *agent, const cf_cli *cli, const cf_server_options *options,
+                        uint64_t retry_total_ms, cf_access **access) __attribute__((warn_unused_result));
 
 #endif

@@ -27,7 +27,8 @@ const cf_command cf_cmd_cancel = {
     .name = "cancel",
     .arguments = "ID",
     .summary = "cancel a running job",
-    .description = "ID is a job's, or its beginning. What a backup has sent stays in the vault: the next one continues.\n",
+    .description =
+        "ID is a job's, or its beginning. What a backup has sent stays in the vault: the next one continues.\n",
     .examples = "coffer cancel 3f2a\n",
     .min_arguments = 1,
     .max_arguments = 1,

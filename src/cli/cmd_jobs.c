@@ -18,9 +18,9 @@ struct jobs_options {
     bool watch;
 };
 
-static const cf_option options[] = {CF_OPTION_NUMBER(struct jobs_options, limit, "limit", "N", LIMIT, "show the newest N jobs"),
-                                    CF_OPTION_FLAG(struct jobs_options, watch, "watch", "show running jobs until they end"),
-                                    CF_OPTION_END};
+static const cf_option options[] = {
+    CF_OPTION_NUMBER(struct jobs_options, limit, "limit", "N", LIMIT, "show the newest N jobs"),
+    CF_OPTION_FLAG(struct jobs_options, watch, "watch", "show running jobs until they end"), CF_OPTION_END};
 
 static json_t *error_of(const cf_job_row *row) {
     json_t *error = row->error ? json_loads(row->error, 0, NULL) : NULL;
@@ -28,11 +28,12 @@ static json_t *error_of(const cf_job_row *row) {
 }
 
 static json_t *row_json(const cf_job_row *row) {
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:I}", "id", cf_json_hex(row->id.bytes, 16), "type", row->type,
-                     "status", row->status, "started", cf_json_time(row->started), "finished",
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:I}", "id", cf_json_hex(row->id.bytes, 16), "type",
+                     row->type, "status", row->status, "started", cf_json_time(row->started), "finished",
                      row->has_finished ? cf_json_time(row->finished) : json_null(), "point_id",
-                     row->has_point ? cf_json_hex(row->point_id.bytes, 32) : json_null(), "bytes", (json_int_t)row->bytes,
-                     "bytes_sent", (json_int_t)row->bytes_sent, "error", error_of(row), "warnings", (json_int_t)row->warnings);
+                     row->has_point ? cf_json_hex(row->point_id.bytes, 32) : json_null(), "bytes",
+                     (json_int_t)row->bytes, "bytes_sent", (json_int_t)row->bytes_sent, "error", error_of(row),
+                     "warnings", (json_int_t)row->warnings);
 }
 
 static json_t *rows_json(const cf_job_row *rows, size_t count) {
@@ -51,8 +52,15 @@ static void duration_of(const cf_job_row *row, cf_time now, char out[32]) {
 }
 
 static cf_err *print_rows(cf_state *state, const cf_job_row *rows, size_t count) {
-    static const cf_column columns[] = {{"ID", 0}, {"TYPE", 0}, {"STATUS", 0}, {"STARTED", 0}, {"TOOK", CF_COLUMN_RIGHT},
-                                        {"BYTES", CF_COLUMN_RIGHT}, {"SENT", CF_COLUMN_RIGHT}, {"WARNINGS", CF_COLUMN_RIGHT}, {NULL, 0}};
+    static const cf_column columns[] = {{"ID", 0},
+                                        {"TYPE", 0},
+                                        {"STATUS", 0},
+                                        {"STARTED", 0},
+                                        {"TOOK", CF_COLUMN_RIGHT},
+                                        {"BYTES", CF_COLUMN_RIGHT},
+                                        {"SENT", CF_COLUMN_RIGHT},
+                                        {"WARNINGS", CF_COLUMN_RIGHT},
+                                        {NULL, 0}};
     CF_AUTO(cf_table) table = NULL;
     CF_TRY(cf_table_new(columns, &table));
     for (size_t i = 0; i < count; i++) {
@@ -64,7 +72,8 @@ static cf_err *print_rows(cf_state *state, const cf_job_row *rows, size_t count)
         cf_text_size(rows[i].bytes, bytes);
         cf_text_size(rows[i].bytes_sent, sent);
         snprintf(warnings, sizeof warnings, "%llu", (unsigned long long)rows[i].warnings);
-        CF_TRY(cf_table_row(table, (const char *const[]){id, rows[i].type, rows[i].status, started, took, bytes, sent, warnings}));
+        CF_TRY(cf_table_row(
+            table, (const char *const[]){id, rows[i].type, rows[i].status, started, took, bytes, sent, warnings}));
     }
     return cf_table_print(table, stdout);
 }
@@ -74,7 +83,8 @@ static json_t *warnings_json(const cf_warning_row *warnings, size_t count) {
     for (size_t i = 0; list && i < count; i++) {
         json_t *item = json_pack("{s:i, s:i, s:o}", "code", warnings[i].code, "errno", warnings[i].err_no, "message",
                                  cf_json_text(cf_span_text(warnings[i].message)));
-        if (item && cf_json_set_path(item, "path", cf_buf_span(&warnings[i].path)) == 0 && json_array_append(list, item) == 0) {
+        if (item && cf_json_set_path(item, "path", cf_buf_span(&warnings[i].path)) == 0 &&
+            json_array_append(list, item) == 0) {
             json_decref(item);
             continue;
         }
@@ -87,7 +97,8 @@ static json_t *warnings_json(const cf_warning_row *warnings, size_t count) {
 
 static cf_err *one_json(const cf_job_row *row, const cf_warning_row *warnings, size_t count) {
     json_t *document = row_json(row);
-    int failed = document ? json_object_set_new(document, "warning_count", json_integer((json_int_t)row->warnings)) : -1;
+    int failed =
+        document ? json_object_set_new(document, "warning_count", json_integer((json_int_t)row->warnings)) : -1;
     if (!failed) failed = json_object_set_new(document, "warnings", warnings_json(warnings, count));
     if (!failed) return cf_output_json(document);
     json_decref(document);

@@ -80,8 +80,8 @@ static void compare_head(const cf_agent *agent, view *v, const cf_remote_self *s
 static void check_clock(const cf_remote *remote, view *v) {
     int64_t off = 0;
     if (!cf_remote_clock_offset(remote, &off) || (off <= CLOCK_WARN_S && off >= -CLOCK_WARN_S)) return;
-    add_problem(v, cf_fail(CF_ERR_CLOCK_SKEW, "this machine's clock is %lld s %s the vault's", (long long)(off < 0 ? -off : off),
-                           off < 0 ? "ahead of" : "behind"));
+    add_problem(v, cf_fail(CF_ERR_CLOCK_SKEW, "this machine's clock is %lld s %s the vault's",
+                           (long long)(off < 0 ? -off : off), off < 0 ? "ahead of" : "behind"));
 }
 
 static cf_err *ask(const cf_agent *agent, const cf_cli *cli, view *v) {
@@ -103,8 +103,9 @@ static cf_err *ask(const cf_agent *agent, const cf_cli *cli, view *v) {
 
 static bool means_unreachable(const cf_err *err) {
     cf_code code = cf_err_code(err);
-    return code == CF_ERR_VAULT_UNREACHABLE || code == CF_ERR_VAULT_BUSY || code == CF_ERR_PROXY || code == CF_ERR_TLS_REFUSED ||
-           code == CF_ERR_BAD_REPLY || code == CF_ERR_CLOCK_SKEW || code == CF_ERR_VERSION_MISMATCH;
+    return code == CF_ERR_VAULT_UNREACHABLE || code == CF_ERR_VAULT_BUSY || code == CF_ERR_PROXY ||
+           code == CF_ERR_TLS_REFUSED || code == CF_ERR_BAD_REPLY || code == CF_ERR_CLOCK_SKEW ||
+           code == CF_ERR_VERSION_MISMATCH;
 }
 
 /* 100062 keeps the registration: that the vault does not answer says nothing about it. */
@@ -115,8 +116,8 @@ static cf_err *ask_or_recall(const cf_agent *agent, const cf_cli *cli, view *v) 
     if (means_unreachable(err)) {
         char reason[48];
         snprintf(reason, sizeof reason, "%s", cf_err_reason(err));
-        err = cf_wrap_reason(err, CF_ERR_REGISTRATION_UNVERIFIED, reason, "the vault \"%s\" at %s could not be asked", v->identity->vault_name,
-                             v->identity->url);
+        err = cf_wrap_reason(err, CF_ERR_REGISTRATION_UNVERIFIED, reason, "the vault \"%s\" at %s could not be asked",
+                             v->identity->vault_name, v->identity->url);
     }
     add_problem(v, err);
     return v->knows_points ? NULL : recall(agent, v);
@@ -164,16 +165,18 @@ static json_t *problems_json(const view *v, bool in_full) {
 
 static cf_err *show_json(const view *v) {
     const cf_identity *identity = v->identity;
-    json_t *server = json_pack("{s:o, s:s}", "id", cf_json_hex(identity->server_id.bytes, 16), "name", identity->server_name);
-    json_t *vault = json_pack("{s:o, s:s, s:s, s:s, s:b}", "id", cf_json_hex(identity->vault_id.bytes, 16), "name",
-                              identity->vault_name, "region", identity->region, "url", identity->url, "answers", v->vault_answers);
-    return cf_output_json(json_pack(
-        "{s:o, s:o, s:o, s:o, s:n, s:o, s:o, s:o, s:o, s:o}", "server", server, "vault", vault, "registered",
-        cf_json_time(identity->registered), "last_backup", v->has_backup ? cf_json_time(v->backup.finished) : json_null(), "next_run",
-        "points", v->knows_points ? json_integer((json_int_t)v->points) : json_null(), "checked",
-        v->knows_points ? cf_json_time(v->checked) : json_null(), "running_job",
-        v->has_running ? cf_json_hex(v->running.id.bytes, 16) : json_null(), "problems", problems_json(v, false), "problem_details",
-        problems_json(v, true)));
+    json_t *server =
+        json_pack("{s:o, s:s}", "id", cf_json_hex(identity->server_id.bytes, 16), "name", identity->server_name);
+    json_t *vault =
+        json_pack("{s:o, s:s, s:s, s:s, s:b}", "id", cf_json_hex(identity->vault_id.bytes, 16), "name",
+                  identity->vault_name, "region", identity->region, "url", identity->url, "answers", v->vault_answers);
+    return cf_output_json(json_pack("{s:o, s:o, s:o, s:o, s:n, s:o, s:o, s:o, s:o, s:o}", "server", server, "vault",
+                                    vault, "registered", cf_json_time(identity->registered), "last_backup",
+                                    v->has_backup ? cf_json_time(v->backup.finished) : json_null(), "next_run",
+                                    "points", v->knows_points ? json_integer((json_int_t)v->points) : json_null(),
+                                    "checked", v->knows_points ? cf_json_time(v->checked) : json_null(), "running_job",
+                                    v->has_running ? cf_json_hex(v->running.id.bytes, 16) : json_null(), "problems",
+                                    problems_json(v, false), "problem_details", problems_json(v, true)));
 }
 
 static void show_points(const view *v, cf_time now) {
@@ -192,7 +195,8 @@ static void show_text(const view *v, cf_time now) {
     char time[40];
     const cf_identity *identity = v->identity;
     cf_time_local(identity->registered, time);
-    printf("server       %s\nvault        %s, %s\nregistered   %s\n", identity->server_name, identity->vault_name, identity->url, time);
+    printf("server       %s\nvault        %s, %s\nregistered   %s\n", identity->server_name, identity->vault_name,
+           identity->url, time);
     cf_time_local(v->backup.finished, time);
     printf("last backup  %s%s\n", v->has_backup ? time : "none yet",
            v->has_backup && v->backup.warnings ? " (with warnings)" : "");

@@ -14,13 +14,17 @@ struct unregister_options {
     bool yes;
 };
 
-static const cf_option options[] = {CF_OPTION_FLAG(struct unregister_options, yes, "yes", "do not ask (nothing is asked without a terminal, or with --json)"), CF_OPTION_END};
+static const cf_option options[] = {CF_OPTION_FLAG(struct unregister_options, yes, "yes",
+                                                   "do not ask (nothing is asked without a terminal, or with --json)"),
+                                    CF_OPTION_END};
 
 static cf_err *confirm(const cf_cli *cli, const cf_identity *identity) {
     char answer[16] = "";
     if (cli->json || !isatty(STDIN_FILENO)) return NULL; /* a script, which cannot answer, has decided already */
-    fprintf(stderr, "This server \"%s\" forgets the vault \"%s\" and its key; reading its backups then needs the\n"
-                    "passphrase. Continue? [y/N] ", identity->server_name, identity->vault_name);
+    fprintf(stderr,
+            "This server \"%s\" forgets the vault \"%s\" and its key; reading its backups then needs the\n"
+            "passphrase. Continue? [y/N] ",
+            identity->server_name, identity->vault_name);
     if (!fgets(answer, sizeof answer, stdin) || (strcmp(answer, "y\n") != 0 && strcmp(answer, "yes\n") != 0))
         return cf_fail(CF_ERR_CANCELLED, "nothing was changed");
     return NULL;
@@ -49,8 +53,9 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
 const cf_command cf_cmd_unregister = {
     .name = "unregister",
     .summary = "forget the vault on this server",
-    .description = "Ends this server's token at the vault, then removes identity, token and keys here. What is in the vault\n"
-                   "stays until it ages out, and can be read with the passphrase. The job history stays too.\n",
+    .description =
+        "Ends this server's token at the vault, then removes identity, token and keys here. What is in the vault\n"
+        "stays until it ages out, and can be read with the passphrase. The job history stays too.\n",
     .examples = "coffer unregister\ncoffer unregister --yes\n",
     .options = options,
     .options_size = sizeof(struct unregister_options),

@@ -186,9 +186,9 @@ static int watch(void *context, curl_off_t down_total, curl_off_t down, curl_off
     return !t->request->ignore_cancel && cf_cancel_requested(t->http->cancel) ? 1 : 0;
 }
 
-#define SET(option, value)                                                                                 \
-    do {                                                                                                   \
-        if (curl_easy_setopt(easy, option, value) != CURLE_OK) return false;                               \
+#define SET(option, value)                                                   \
+    do {                                                                     \
+        if (curl_easy_setopt(easy, option, value) != CURLE_OK) return false; \
     } while (0)
 
 static bool set_trust(cf_http *http, CURL *easy) {

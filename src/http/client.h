@@ -25,13 +25,13 @@
 #include "base/secret.h"
 
 typedef struct cf_http_options {
-    const char *ca_pem;       /* trust exactly these certificates; NULL: the system's store            */
-    const char *proxy;        /* URL; "" for none; NULL: the environment's (https_proxy, no_proxy)     */
-    const char *proxy_user;   /* may be NULL                                                           */
+    const char *ca_pem;              /* trust exactly these certificates; NULL: the system's store            */
+    const char *proxy;               /* URL; "" for none; NULL: the environment's (https_proxy, no_proxy)     */
+    const char *proxy_user;          /* may be NULL                                                           */
     const cf_secret *proxy_password; /* may be NULL; copied                                            */
-    cf_cancel *cancel;        /* borrowed for the client's life; may be NULL                           */
-    unsigned connect_seconds; /* 0: 15                                                                 */
-    unsigned stall_seconds;   /* no byte moved for so long: reason "stalled"; 0: 60                    */
+    cf_cancel *cancel;               /* borrowed for the client's life; may be NULL                           */
+    unsigned connect_seconds;        /* 0: 15                                                                 */
+    unsigned stall_seconds;          /* no byte moved for so long: reason "stalled"; 0: 60                    */
 } cf_http_options;
 
 typedef struct cf_http cf_http;
@@ -54,8 +54,8 @@ typedef struct cf_http_request {
     /* Where the body of a 200 or 206 goes: exactly these bytes (into != NULL), or reply->body.         */
     uint8_t *into;
     size_t into_size;
-    size_t reply_max;      /* of reply->body; 0: 1 MiB                                                   */
-    bool has_range;        /* ask for these bytes of the object                                          */
+    size_t reply_max; /* of reply->body; 0: 1 MiB                                                   */
+    bool has_range;   /* ask for these bytes of the object                                          */
     uint64_t range_offset, range_size;
     unsigned total_seconds; /* for the whole request; 0: no limit                                        */
     bool ignore_cancel;     /* sent although somebody asked to stop: tidying up                           */
@@ -63,9 +63,9 @@ typedef struct cf_http_request {
 
 typedef struct cf_http_reply {
     int status;
-    cf_buf body;    /* text of errors too                                                               */
+    cf_buf body;     /* text of errors too                                                               */
     size_t into_got; /* bytes that went to request->into                                                */
-    cf_buf headers; /* "name: value\n" lines as received; see cf_http_reply_header                      */
+    cf_buf headers;  /* "name: value\n" lines as received; see cf_http_reply_header                      */
 } cf_http_reply;
 
 /* cf_http_send: reply need not be initialised; it is written, and must be wiped, also on failure.      */

@@ -38,23 +38,29 @@ static bool names_proxy(const char *message, const char *proxy) {
 static cf_err *proxy_failure(const cf_http_failure *failure, const char *proxy) {
     long status = failure->connect_status;
     if (status == 407)
-        return cf_fail_reason(CF_ERR_PROXY, "407", "the proxy %s wants a user and password (407) for %s", proxy, failure->url);
-    if (status >= 300)
-        return cf_fail_reason(CF_ERR_PROXY, "refused", "the proxy %s answers %ld instead of connecting to %s", proxy, status,
+        return cf_fail_reason(CF_ERR_PROXY, "407", "the proxy %s wants a user and password (407) for %s", proxy,
                               failure->url);
+    if (status >= 300)
+        return cf_fail_reason(CF_ERR_PROXY, "refused", "the proxy %s answers %ld instead of connecting to %s", proxy,
+                              status, failure->url);
     return NULL;
 }
 
 static const char *word_for_errno(long number) {
     switch (number) {
-    case ECONNREFUSED: return "refused";
-    case ETIMEDOUT: return "timeout";
+    case ECONNREFUSED:
+        return "refused";
+    case ETIMEDOUT:
+        return "timeout";
     case ENETUNREACH:
     case EHOSTUNREACH:
-    case ENETDOWN: return "unreachable";
+    case ENETDOWN:
+        return "unreachable";
     case ECONNRESET:
-    case EPIPE: return "cut";
-    default: return "unreachable";
+    case EPIPE:
+        return "cut";
+    default:
+        return "unreachable";
     }
 }
 
@@ -74,9 +80,11 @@ static cf_err *tls_failure(const cf_http_failure *failure) {
         return cf_fail_reason(CF_ERR_CLOCK_SKEW, "certificate_time",
                               "the certificate of %s is not valid at this machine's time: %s", failure->url, words);
     if (failure->result == CURLE_PEER_FAILED_VERIFICATION || has(words, "certificate"))
-        return cf_fail_reason(CF_ERR_TLS_REFUSED, "certificate", "the certificate of %s is not trusted: %s", failure->url, words);
+        return cf_fail_reason(CF_ERR_TLS_REFUSED, "certificate", "the certificate of %s is not trusted: %s",
+                              failure->url, words);
     if (has(words, "unsupported protocol") || has(words, "protocol version") || has(words, "no protocols available"))
-        return cf_fail_reason(CF_ERR_TLS_REFUSED, "tls_version", "%s offers no TLS version from 1.2 up: %s", failure->url, words);
+        return cf_fail_reason(CF_ERR_TLS_REFUSED, "tls_version", "%s offers no TLS version from 1.2 up: %s",
+                              failure->url, words);
     /* The connection ended within the handshake, without a word of TLS: a network's doing, which may pass. */
     if (has(words, "SSL_ERROR_SYSCALL") || has(words, "Connection reset") || has(words, "unexpected eof"))
         return unreachable(failure, "cut");
@@ -91,27 +99,35 @@ static cf_err *connect_failure(const cf_http_failure *failure, const char *proxy
 
 static cf_err *by_result(const cf_http_failure *failure, const char *proxy) {
     switch (failure->result) {
-    case CURLE_ABORTED_BY_CALLBACK: return cf_fail(CF_ERR_CANCELLED, "cancelled on request");
-    case CURLE_OUT_OF_MEMORY: return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a request to %s", failure->url);
+    case CURLE_ABORTED_BY_CALLBACK:
+        return cf_fail(CF_ERR_CANCELLED, "cancelled on request");
+    case CURLE_OUT_OF_MEMORY:
+        return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a request to %s", failure->url);
     case CURLE_COULDNT_RESOLVE_PROXY:
         return cf_fail_reason(CF_ERR_PROXY, "dns", "the proxy's name is not known: %s", failure->message);
-    case CURLE_PROXY: return cf_fail_reason(CF_ERR_PROXY, "refused", "%s", failure->message);
-    case CURLE_COULDNT_RESOLVE_HOST: return unreachable(failure, "dns");
-    case CURLE_COULDNT_CONNECT: return connect_failure(failure, proxy);
+    case CURLE_PROXY:
+        return cf_fail_reason(CF_ERR_PROXY, "refused", "%s", failure->message);
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return unreachable(failure, "dns");
+    case CURLE_COULDNT_CONNECT:
+        return connect_failure(failure, proxy);
     case CURLE_OPERATION_TIMEDOUT:
         return unreachable(failure, has(failure->message, "too slow") ? "stalled" : "timeout");
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_ISSUER_ERROR: return tls_failure(failure);
+    case CURLE_SSL_ISSUER_ERROR:
+        return tls_failure(failure);
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_HTTP2:
-        return cf_fail_reason(CF_ERR_BAD_REPLY, "not_http", "%s does not answer in HTTP: %s", failure->url, failure->message);
+        return cf_fail_reason(CF_ERR_BAD_REPLY, "not_http", "%s does not answer in HTTP: %s", failure->url,
+                              failure->message);
     case CURLE_URL_MALFORMAT:
         return cf_fail_reason(CF_ERR_BAD_REPLY, "malformed", "not a usable address: %s", failure->url);
-    default: return unreachable(failure, "cut"); /* GOT_NOTHING, SEND_ERROR, RECV_ERROR, PARTIAL_FILE, SSL_SHUTDOWN... */
+    default:
+        return unreachable(failure, "cut"); /* GOT_NOTHING, SEND_ERROR, RECV_ERROR, PARTIAL_FILE, SSL_SHUTDOWN... */
     }
 }
 

@@ -58,11 +58,11 @@ static json_t *to_json(const cf_credentials *credentials) {
     cf_time_format(credentials->expires, expires);
     cf_hex_encode(credentials->vault_id.bytes, 16, vault_id);
     cf_hex_encode(cf_secret_bytes(credentials->secret), CF_CREDENTIALS_SECRET_SIZE, secret);
-    json_t *object = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:s}", "format", FORMAT_NAME, "version",
-                               VERSION, "purpose", cf_purpose_name(credentials->purpose), "vault_id", vault_id, "vault_name",
-                               credentials->vault_name, "region", credentials->region ? credentials->region : "", "url",
-                               credentials->url, "ca", credentials->ca_pem, "issued", issued, "expires", expires, "secret",
-                               secret);
+    json_t *object =
+        json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:s}", "format", FORMAT_NAME, "version", VERSION,
+                  "purpose", cf_purpose_name(credentials->purpose), "vault_id", vault_id, "vault_name",
+                  credentials->vault_name, "region", credentials->region ? credentials->region : "", "url",
+                  credentials->url, "ca", credentials->ca_pem, "issued", issued, "expires", expires, "secret", secret);
     cf_wipe(secret, sizeof secret);
     return object;
 }
@@ -74,7 +74,8 @@ cf_err *cf_credentials_format(const cf_credentials *credentials, cf_secret **out
     if (!object) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a credentials file");
     char checksum[CF_HEX_SIZE(32)];
     CF_TRY(checksum_of(object, checksum));
-    char *text = json_object_set_new(object, "checksum", json_string(checksum)) < 0 ? NULL : json_dumps(object, JSON_INDENT(2));
+    char *text =
+        json_object_set_new(object, "checksum", json_string(checksum)) < 0 ? NULL : json_dumps(object, JSON_INDENT(2));
     if (!text) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a credentials file");
     size_t size = strlen(text);
     text[size] = '\n'; /* in place of the NUL: the size is known */
@@ -109,8 +110,10 @@ static cf_err *load(cf_span text, const char *name, json_t **object) {
     if (text.data[0] != '{') return refuse("not_json", name, "is no credentials file");
     json_t *value = NULL;
     cf_err *err = cf_json_parse(text, CF_CREDENTIALS_MAX, CF_ERR_CREDENTIALS, name, &value);
-    if (err && cf_err_code(err) == CF_ERR_CREDENTIALS && text.data[text.size - 1] != '}') cf_err_set_reason(err, "truncated");
-    else if (err && cf_err_code(err) == CF_ERR_CREDENTIALS) cf_err_set_reason(err, "tampered");
+    if (err && cf_err_code(err) == CF_ERR_CREDENTIALS && text.data[text.size - 1] != '}')
+        cf_err_set_reason(err, "truncated");
+    else if (err && cf_err_code(err) == CF_ERR_CREDENTIALS)
+        cf_err_set_reason(err, "tampered");
     if (err) return err;
     if (!json_is_object(value)) {
         json_decref(value);
@@ -123,23 +126,27 @@ static cf_err *load(cf_span text, const char *name, json_t **object) {
 /* Format and version come before the checksum: a newer version may sum another way. */
 static cf_err *check_frame(json_t *object, const char *name) {
     const char *format = json_string_value(json_object_get(object, "format"));
-    if (!format || strcmp(format, FORMAT_NAME) != 0) return refuse("not_json", name, "is JSON, but no credentials file");
+    if (!format || strcmp(format, FORMAT_NAME) != 0)
+        return refuse("not_json", name, "is JSON, but no credentials file");
     const json_t *version = json_object_get(object, "version");
-    if (!json_is_integer(version) || json_integer_value(version) < 1) return refuse("tampered", name, "has no valid version");
+    if (!json_is_integer(version) || json_integer_value(version) < 1)
+        return refuse("tampered", name, "has no valid version");
     if (json_integer_value(version) > VERSION)
         return cf_fail_reason(CF_ERR_CREDENTIALS, "too_new", "%s has version %lld, this program (%s) knows %d", name,
                               (long long)json_integer_value(version), CF_VERSION, VERSION);
     const char *claimed = json_string_value(json_object_get(object, "checksum"));
     char actual[CF_HEX_SIZE(32)];
     CF_TRY(checksum_of(object, actual));
-    if (!claimed || strcmp(claimed, actual) != 0) return refuse("tampered", name, "was changed: its checksum does not fit");
+    if (!claimed || strcmp(claimed, actual) != 0)
+        return refuse("tampered", name, "was changed: its checksum does not fit");
     return NULL;
 }
 
 static cf_err *read_ca(cf_json_reader *reader, char **ca_pem) {
     const json_t *value = cf_json_read_optional_value(reader, "ca");
     if (!value) return NULL;
-    if (!json_is_string(value) || json_string_length(value) == 0 || !strstr(json_string_value(value), "-----BEGIN CERTIFICATE-----")) {
+    if (!json_is_string(value) || json_string_length(value) == 0 ||
+        !strstr(json_string_value(value), "-----BEGIN CERTIFICATE-----")) {
         cf_json_refuse(reader, "ca", "is no PEM certificate");
         return NULL;
     }
@@ -203,8 +210,8 @@ cf_err *cf_credentials_check(const cf_credentials *credentials, cf_purpose purpo
     }
     if (credentials->issued.seconds > now.seconds + CLOCK_SLACK_S) {
         cf_time_format(credentials->issued, when);
-        return cf_fail_reason(CF_ERR_CREDENTIALS, "clock", "%s was issued on %s, which is in the future: a clock is wrong", name,
-                              when);
+        return cf_fail_reason(CF_ERR_CREDENTIALS, "clock",
+                              "%s was issued on %s, which is in the future: a clock is wrong", name, when);
     }
     return NULL;
 }

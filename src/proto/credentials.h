@@ -36,7 +36,8 @@ cf_err *cf_credentials_format(const cf_credentials *credentials, cf_secret **tex
  *   not_json           something else altogether
  *   tampered           the checksum does not fit, or a member is missing or malformed
  *   too_new            a version that this program does not know                                          */
-cf_err *cf_credentials_parse(cf_span text, const char *name, cf_credentials **credentials) __attribute__((warn_unused_result));
+cf_err *cf_credentials_parse(cf_span text, const char *name, cf_credentials **credentials)
+    __attribute__((warn_unused_result));
 /* cf_credentials_check: usable for this purpose at this time? RESTORE also accepts a file for registering.
  * Fails: 34513, reasons wrong_purpose, expired, clock (issued more than a day in the future).               */
 cf_err *cf_credentials_check(const cf_credentials *credentials, cf_purpose purpose, cf_time now, const char *name)

@@ -45,29 +45,31 @@ int cf_version_compare(const char *a, const char *b) {
     return 0;
 }
 
-cf_err *cf_version_check_vault(const char *agent, const char *vault, cf_protocol_range range, const char *agent_oldest) {
+cf_err *cf_version_check_vault(const char *agent, const char *vault, cf_protocol_range range,
+                               const char *agent_oldest) {
     if (range.min > CF_PROTOCOL_MAX)
         return cf_fail_reason(CF_ERR_VERSION_MISMATCH, "update_agent",
-                              "update this agent (%s): the vault (%s) speaks protocol %u and newer, the agent up to %d", agent,
-                              vault, range.min, CF_PROTOCOL_MAX);
+                              "update this agent (%s): the vault (%s) speaks protocol %u and newer, the agent up to %d",
+                              agent, vault, range.min, CF_PROTOCOL_MAX);
     if (range.max < CF_PROTOCOL_MIN)
         return cf_fail_reason(CF_ERR_VERSION_MISMATCH, "update_vault",
-                              "update the vault (%s): it speaks protocol %u and older, this agent (%s) needs %d", vault, range.max,
-                              agent, CF_PROTOCOL_MIN);
+                              "update the vault (%s): it speaks protocol %u and older, this agent (%s) needs %d", vault,
+                              range.max, agent, CF_PROTOCOL_MIN);
     if (*agent_oldest && cf_version_compare(agent, agent_oldest) < 0)
         return cf_fail_reason(CF_ERR_VERSION_MISMATCH, "update_agent",
-                              "update this agent (%s): the vault (%s) accepts agents from %s up", agent, vault, agent_oldest);
+                              "update this agent (%s): the vault (%s) accepts agents from %s up", agent, vault,
+                              agent_oldest);
     return NULL;
 }
 
 cf_err *cf_version_check_agent(const char *vault, const char *agent, cf_protocol_range range) {
     if (range.max < CF_PROTOCOL_MIN || (*agent && cf_version_compare(agent, CF_AGENT_OLDEST) < 0))
         return cf_fail_reason(CF_ERR_VERSION_MISMATCH, "update_agent",
-                              "update the agent (%s): this vault (%s) accepts agents from %s up, protocol %d", agent, vault,
-                              CF_AGENT_OLDEST, CF_PROTOCOL_MIN);
+                              "update the agent (%s): this vault (%s) accepts agents from %s up, protocol %d", agent,
+                              vault, CF_AGENT_OLDEST, CF_PROTOCOL_MIN);
     if (range.min > CF_PROTOCOL_MAX)
         return cf_fail_reason(CF_ERR_VERSION_MISMATCH, "update_vault",
-                              "update the vault (%s): the agent (%s) speaks protocol %u and newer, the vault up to %d", vault, agent,
-                              range.min, CF_PROTOCOL_MAX);
+                              "update the vault (%s): the agent (%s) speaks protocol %u and newer, the vault up to %d",
+                              vault, agent, range.min, CF_PROTOCOL_MAX);
     return NULL;
 }

@@ -30,6 +30,7 @@ int cf_version_compare(const char *a, const char *b);
  * Both fail 130003 VERSION_MISMATCH; reason "update_agent" or "update_vault", the message says the same.    */
 cf_err *cf_version_check_vault(const char *agent, const char *vault, cf_protocol_range range, const char *agent_oldest)
     __attribute__((warn_unused_result));
-cf_err *cf_version_check_agent(const char *vault, const char *agent, cf_protocol_range range) __attribute__((warn_unused_result));
+cf_err *cf_version_check_agent(const char *vault, const char *agent, cf_protocol_range range)
+    __attribute__((warn_unused_result));
 
 #endif

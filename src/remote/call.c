@@ -16,7 +16,7 @@
 enum {
     JSON_REPLY_MAX = 8 << 20,
     FAREWELL_SECONDS = 5,
-    CALL_SECONDS = 300,      /* a control request that takes longer is hung, whatever trickles in        */
+    CALL_SECONDS = 300, /* a control request that takes longer is hung, whatever trickles in        */
     SLEEP_SLICE_MS = 200,
     TOLD_MS = 2000,          /* waits from here on are told to people                                      */
     SERVER_FAILED_TRIES = 4, /* HTTP 500 is more often a defect than passing                             */
@@ -25,7 +25,7 @@ enum {
 
 struct cf_remote {
     cf_http *http;
-    char *url; /* without a slash at its end */
+    char *url;                /* without a slash at its end */
     cf_secret *authorization; /* header value with its NUL, or NULL */
     cf_cancel *cancel;
     uint64_t retry_total_ms;
@@ -76,14 +76,18 @@ static cf_err *set_up(cf_remote *remote, const cf_remote_options *options) {
     if (options->token) CF_TRY(make_authorization("Bearer ", options->token, &remote->authorization));
     if (options->credentials)
         CF_TRY(make_authorization("Coffer-Credentials ", options->credentials, &remote->authorization));
-    cf_http_options http = {.ca_pem = options->ca_pem, .proxy = options->proxy, .proxy_user = options->proxy_user,
-                            .proxy_password = options->proxy_password, .cancel = options->cancel};
+    cf_http_options http = {.ca_pem = options->ca_pem,
+                            .proxy = options->proxy,
+                            .proxy_user = options->proxy_user,
+                            .proxy_password = options->proxy_password,
+                            .cancel = options->cancel};
     return cf_http_new(&http, &remote->http);
 }
 
 cf_err *cf_remote_open(const cf_remote_options *options, cf_remote **out) {
     if (!options->url || !cf_text_starts(options->url, "https://") || options->url[8] == '\0')
-        return cf_fail(CF_ERR_BAD_USAGE, "the vault's address must begin with https://, not \"%s\"", options->url ? options->url : "");
+        return cf_fail(CF_ERR_BAD_USAGE, "the vault's address must begin with https://, not \"%s\"",
+                       options->url ? options->url : "");
     cf_remote *remote = calloc(1, sizeof *remote);
     if (!remote) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a client");
     pthread_mutex_init(&remote->access_lock, NULL);
@@ -152,9 +156,10 @@ static cf_err *check_version(const cf_remote *remote, const cf_http_reply *reply
     char text[64], vault[64] = "", oldest[64] = "";
     cf_protocol_range range;
     if (!cf_http_reply_header(reply, CF_HEADER_PROTOCOL, text, sizeof text) || !cf_protocol_range_parse(text, &range))
-        return cf_fail_reason(CF_ERR_BAD_REPLY, "not_json", "%s: HTTP %d without a vault's headers: another server answers",
-                              remote->url, reply->status);
-    (void)cf_http_reply_header(reply, CF_HEADER_VERSION, vault, sizeof vault); /* for the message only */
+        return cf_fail_reason(CF_ERR_BAD_REPLY, "not_json",
+                              "%s: HTTP %d without a vault's headers: another server answers", remote->url,
+                              reply->status);
+    (void)cf_http_reply_header(reply, CF_HEADER_VERSION, vault, sizeof vault);        /* for the message only */
     (void)cf_http_reply_header(reply, CF_HEADER_AGENT_OLDEST, oldest, sizeof oldest); /* none: no limit */
     return cf_version_check_vault(CF_VERSION, vault, range, oldest);
 }
@@ -181,7 +186,8 @@ static bool is_success(int status) {
 /* What a reply with an error status means. details as in cf_call_run. */
 static cf_err *status_error(const cf_remote *remote, const cf_http_reply *reply, json_t **details) {
     json_t *document = NULL;
-    cf_err *err = cf_json_parse(cf_buf_span(&reply->body), JSON_REPLY_MAX, CF_ERR_BAD_REPLY, "the vault's error", &document);
+    cf_err *err =
+        cf_json_parse(cf_buf_span(&reply->body), JSON_REPLY_MAX, CF_ERR_BAD_REPLY, "the vault's error", &document);
     if (!err && json_is_object(json_object_get(document, "error"))) {
         err = cf_error_from_json(document);
         if (details) *details = json_incref(json_object_get(json_object_get(document, "error"), "details"));
@@ -189,7 +195,8 @@ static cf_err *status_error(const cf_remote *remote, const cf_http_reply *reply,
         cf_err_free(err);
         err = reply->status >= 500 || reply->status == 429
                   ? busy_error(remote->url, reply)
-                  : cf_fail_reason(CF_ERR_BAD_REPLY, "not_json", "%s: HTTP %d, which no vault sends", remote->url, reply->status);
+                  : cf_fail_reason(CF_ERR_BAD_REPLY, "not_json", "%s: HTTP %d, which no vault sends", remote->url,
+                                   reply->status);
     }
     json_decref(document);
     if (!cf_err_retry_after(err)) cf_err_set_retry_after(err, retry_after_of(reply));
@@ -241,8 +248,8 @@ static bool wait_before_retry(cf_remote *remote, cf_retry *retry, const cf_err *
     if (remote->waiting)
         remote->waiting(remote->context, err, wait);
     else
-        cf_log(wait < TOLD_MS ? CF_LOG_INFO : CF_LOG_WARNING, "waiting for the vault: %s; trying again in %.1f s", cf_err_message(err),
-               (double)wait / 1000);
+        cf_log(wait < TOLD_MS ? CF_LOG_INFO : CF_LOG_WARNING, "waiting for the vault: %s; trying again in %.1f s",
+               cf_err_message(err), (double)wait / 1000);
     sleep_ms(remote, wait);
     return !cf_cancel_requested(remote->cancel);
 }
@@ -269,10 +276,15 @@ static cf_err *encode_body(cf_call *call, cf_buf *buf, cf_span *body) {
 static cf_err *exchange(cf_remote *remote, cf_call *call, cf_span body, cf_http_reply *reply, json_t **details) {
     CF_AUTO_FREE char *url = cf_text_format("%s%s", remote->url, call->path);
     if (!url) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a request to the vault");
-    cf_http_request request = {.method = call->method, .url = url, .headers = call->headers, .header_count = call->header_count,
-                               .authorization = remote->authorization ? (const char *)cf_secret_bytes(remote->authorization) : NULL,
-                               .body = body, .reply_max = call->reply_max ? call->reply_max : JSON_REPLY_MAX,
-                               .total_seconds = call->has_raw || call->reply_max ? 0 : CALL_SECONDS}; /* large ones: only a stall ends them */
+    cf_http_request request = {
+        .method = call->method,
+        .url = url,
+        .headers = call->headers,
+        .header_count = call->header_count,
+        .authorization = remote->authorization ? (const char *)cf_secret_bytes(remote->authorization) : NULL,
+        .body = body,
+        .reply_max = call->reply_max ? call->reply_max : JSON_REPLY_MAX,
+        .total_seconds = call->has_raw || call->reply_max ? 0 : CALL_SECONDS}; /* large ones: only a stall ends them */
     if (call->farewell && cf_cancel_requested(remote->cancel)) {
         request.ignore_cancel = true;
         request.total_seconds = FAREWELL_SECONDS;
@@ -310,8 +322,8 @@ cf_err *cf_call_run(cf_remote *remote, cf_call *call, json_t **out, json_t **det
     CF_AUTO_HTTP_REPLY cf_http_reply reply;
     CF_TRY(run(remote, call, &reply, details));
     if (!out) return NULL;
-    cf_err *err = cf_json_parse(cf_buf_span(&reply.body), call->reply_max ? call->reply_max : JSON_REPLY_MAX, CF_ERR_BAD_REPLY,
-                                call->path, out);
+    cf_err *err = cf_json_parse(cf_buf_span(&reply.body), call->reply_max ? call->reply_max : JSON_REPLY_MAX,
+                                CF_ERR_BAD_REPLY, call->path, out);
     cf_err_set_reason(err, "not_json");
     return err;
 }
@@ -359,7 +371,8 @@ static bool transfer_may_pass(const cf_err *err) {
     return cf_err_code(err) == CF_ERR_UPLOAD_REFUSED || cf_err_code(err) == CF_ERR_UPLOAD_DAMAGED;
 }
 
-static cf_err *transfer_until_done(cf_remote *remote, const cf_transfer *transfer, cf_http_request *request, int *status) {
+static cf_err *transfer_until_done(cf_remote *remote, const cf_transfer *transfer, cf_http_request *request,
+                                   int *status) {
     cf_retry retry = {.total_ms = remote->retry_total_ms};
     for (;;) {
         CF_AUTO_HTTP_REPLY cf_http_reply reply;
@@ -390,11 +403,18 @@ static size_t transfer_headers(const json_t *from, cf_http_header to[CF_CALL_HEA
 
 cf_err *cf_transfer_run(cf_remote *remote, const cf_transfer *transfer, int *status) {
     cf_http_header headers[CF_CALL_HEADERS_MAX];
-    CF_AUTO_FREE char *url = transfer->url[0] == '/' ? cf_text_format("%s%s", remote->url, transfer->url) : strdup(transfer->url);
+    CF_AUTO_FREE char *url =
+        transfer->url[0] == '/' ? cf_text_format("%s%s", remote->url, transfer->url) : strdup(transfer->url);
     if (!url) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a transfer");
-    cf_http_request request = {.method = transfer->method, .url = url, .headers = headers,
+    cf_http_request request = {.method = transfer->method,
+                               .url = url,
+                               .headers = headers,
                                .header_count = transfer->headers ? transfer_headers(transfer->headers, headers) : 0,
-                               .body = transfer->body, .into = transfer->into, .into_size = transfer->size,
-                               .has_range = transfer->into != NULL, .range_offset = transfer->offset, .range_size = transfer->size};
+                               .body = transfer->body,
+                               .into = transfer->into,
+                               .into_size = transfer->size,
+                               .has_range = transfer->into != NULL,
+                               .range_offset = transfer->offset,
+                               .range_size = transfer->size};
     return transfer_until_done(remote, transfer, &request, status);
 }

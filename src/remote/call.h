@@ -32,7 +32,8 @@ void cf_call_body(cf_call *call, json_t *body);
 
 /* cf_call_run: *reply is the JSON object of a 2xx (NULL out: not looked at).
  *   details  NULL, or receives the "details" of an error, a new reference or NULL.                        */
-cf_err *cf_call_run(cf_remote *remote, cf_call *call, json_t **reply, json_t **details) __attribute__((warn_unused_result));
+cf_err *cf_call_run(cf_remote *remote, cf_call *call, json_t **reply, json_t **details)
+    __attribute__((warn_unused_result));
 /* cf_call_run_raw: the bytes of a 2xx, appended to out.                                                   */
 cf_err *cf_call_run_raw(cf_remote *remote, cf_call *call, cf_buf *out) __attribute__((warn_unused_result));
 
@@ -49,8 +50,8 @@ void cf_reply_newest(cf_json_reader *reader, struct cf_remote_newest *newest);
 
 /* A transfer to or from a URL that the control plane handed out.                                          */
 typedef struct cf_transfer {
-    const char *method, *url;   /* absolute, or a path on the vault */
-    const json_t *headers;      /* object of texts, or NULL         */
+    const char *method, *url; /* absolute, or a path on the vault */
+    const json_t *headers;    /* object of texts, or NULL         */
     cf_span body;
     uint8_t *into; /* for ranges */
     uint64_t offset;
@@ -58,7 +59,8 @@ typedef struct cf_transfer {
 } cf_transfer;
 /* cf_transfer_run: waits out passing trouble; *status is 200, 201, 204, 206, or 403, 404, 410 or 416, which the
  * caller understands; every other answer is an error. A range that comes back short is an error too.      */
-cf_err *cf_transfer_run(cf_remote *remote, const cf_transfer *transfer, int *status) __attribute__((warn_unused_result));
+cf_err *cf_transfer_run(cf_remote *remote, const cf_transfer *transfer, int *status)
+    __attribute__((warn_unused_result));
 
 pthread_mutex_t *cf_remote_access_lock(cf_remote *remote);
 

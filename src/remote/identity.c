@@ -88,13 +88,15 @@ cf_err *cf_remote_register(cf_remote *remote, const cf_remote_registration *regi
     cf_call call;
     CF_AUTO(json_t) reply = NULL;
     cf_call_init(&call, "POST", "/v1/servers");
-    cf_call_body(&call, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "server_id", id, "name", registration->name, "auth_key",
-                                  key, "slot", slot, "instance", instance, "token_sha256", token, "new", registration->is_new));
+    cf_call_body(&call, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "server_id", id, "name", registration->name,
+                                  "auth_key", key, "slot", slot, "instance", instance, "token_sha256", token, "new",
+                                  registration->is_new));
     CF_TRY(cf_call_run(remote, &call, &reply, NULL));
     cf_id16 answered;
     cf_json_reader reader = cf_reply_reader(reply, call.path);
     cf_json_read_hex(&reader, "server_id", answered.bytes, 16);
-    if (!cf_id16_equal(&answered, &registration->server_id)) cf_json_refuse(&reader, "server_id", "is another server's");
+    if (!cf_id16_equal(&answered, &registration->server_id))
+        cf_json_refuse(&reader, "server_id", "is another server's");
     return cf_reply_done(&reader);
 }
 
@@ -148,11 +150,12 @@ static json_t *unlock_body(const cf_remote_unlock *unlock) {
     cf_hex_encode(unlock->token_sha256, 32, token);
     cf_hex_encode(unlock->instance.bytes, 16, instance);
     CF_AUTO_FREE char *signature = cf_base64_encode(cf_span_of(unlock->signature, sizeof unlock->signature));
-    json_t *body = signature ? json_pack("{s:s, s:s, s:s, s:s}", "challenge", challenge, "signature", signature, "token_sha256",
-                                         token, "purpose", unlock->takeover ? "agent" : "read")
+    json_t *body = signature ? json_pack("{s:s, s:s, s:s, s:s}", "challenge", challenge, "signature", signature,
+                                         "token_sha256", token, "purpose", unlock->takeover ? "agent" : "read")
                              : NULL;
     bool failed = body && unlock->takeover && json_object_set_new(body, "instance", json_string(instance)) < 0;
-    failed = failed || (body && unlock->takeover && unlock->name && json_object_set_new(body, "name", json_string(unlock->name)) < 0);
+    failed = failed || (body && unlock->takeover && unlock->name &&
+                        json_object_set_new(body, "name", json_string(unlock->name)) < 0);
     if (!failed) return body;
     json_decref(body);
     return NULL;

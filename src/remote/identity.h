@@ -23,7 +23,8 @@ typedef struct cf_remote_credentials {
     cf_id16 vault_id;
     char vault_name[CF_REMOTE_NAME_MAX + 1];
 } cf_remote_credentials;
-cf_err *cf_remote_check_credentials(cf_remote *remote, cf_remote_credentials *credentials) __attribute__((warn_unused_result));
+cf_err *cf_remote_check_credentials(cf_remote *remote, cf_remote_credentials *credentials)
+    __attribute__((warn_unused_result));
 
 typedef struct cf_remote_server {
     cf_id16 id;
@@ -63,9 +64,9 @@ void cf_remote_unlock_message(const cf_id16 *server, const uint8_t challenge[32]
 typedef struct cf_remote_unlock {
     cf_id16 server;
     uint8_t challenge[32], signature[64], token_sha256[32];
-    bool takeover;        /* purpose "agent": the earlier tokens end; else "read", valid 24 h               */
-    const char *name;     /* takeover only: the new name, or NULL                                          */
-    cf_id16 instance;     /* takeover only */
+    bool takeover;    /* purpose "agent": the earlier tokens end; else "read", valid 24 h               */
+    const char *name; /* takeover only: the new name, or NULL                                          */
+    cf_id16 instance; /* takeover only */
 } cf_remote_unlock;
 typedef struct cf_remote_unlocked {
     char name[CF_REMOTE_NAME_MAX + 1];
@@ -103,10 +104,12 @@ typedef struct cf_remote_slot {
     uint8_t slot[CF_REMOTE_SLOT_SIZE];
 } cf_remote_slot;
 /* *slots is a fresh array, ascending by number, that the caller frees.                                     */
-cf_err *cf_remote_list_slots(cf_remote *remote, cf_remote_slot **slots, size_t *count) __attribute__((warn_unused_result));
+cf_err *cf_remote_list_slots(cf_remote *remote, cf_remote_slot **slots, size_t *count)
+    __attribute__((warn_unused_result));
 cf_err *cf_remote_store_slot(cf_remote *remote, uint32_t number, cf_span slot) __attribute__((warn_unused_result));
 
-cf_err *cf_remote_store_record(cf_remote *remote, const cf_id16 *session, cf_span record) __attribute__((warn_unused_result));
+cf_err *cf_remote_store_record(cf_remote *remote, const cf_id16 *session, cf_span record)
+    __attribute__((warn_unused_result));
 cf_err *cf_remote_get_record(cf_remote *remote, const cf_id16 *session, uint8_t record[CF_REMOTE_RECORD_SIZE])
     __attribute__((warn_unused_result));
 

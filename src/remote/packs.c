@@ -90,8 +90,8 @@ static bool worth_resending(const cf_err *err) {
     return code == CF_ERR_UPLOAD_REFUSED || code == CF_ERR_UPLOAD_DAMAGED || code == CF_ERR_OBJECT_MISSING;
 }
 
-cf_err *cf_remote_store_pack(cf_remote *remote, const cf_id16 *session, uint64_t number, cf_span bytes, const uint8_t xxh3[16],
-                             cf_span tail, uint64_t *sent) {
+cf_err *cf_remote_store_pack(cf_remote *remote, const cf_id16 *session, uint64_t number, cf_span bytes,
+                             const uint8_t xxh3[16], cf_span tail, uint64_t *sent) {
     upload up = {.session = session, .number = number, .bytes = bytes, .tail = tail, .xxh3 = xxh3};
     cf_err *err = NULL;
     bool done = false;
@@ -106,8 +106,9 @@ cf_err *cf_remote_store_pack(cf_remote *remote, const cf_id16 *session, uint64_t
         if (err && !worth_resending(err)) break;
     }
     if (!err && !done)
-        err = cf_fail_reason(CF_ERR_UPLOAD_REFUSED, "address", "pack %llu: the vault's upload address does not take the bytes",
-                             (unsigned long long)number);
+        err =
+            cf_fail_reason(CF_ERR_UPLOAD_REFUSED, "address",
+                           "pack %llu: the vault's upload address does not take the bytes", (unsigned long long)number);
     if (sent) *sent = up.sent;
     return err;
 }
@@ -174,7 +175,8 @@ cf_err *cf_remote_fetch_packs(cf_remote *remote, const uint64_t *numbers, size_t
     CF_TRY(cf_call_run(remote, &call, &reply, NULL));
     cf_json_reader reader = cf_reply_reader(reply, call.path);
     const json_t *list = cf_json_read_array(&reader, "packs", CF_REMOTE_PACKS_PER_CALL);
-    if (!reader.err && json_array_size(list) != count) cf_json_refuse(&reader, "packs", "has another length than was asked for");
+    if (!reader.err && json_array_size(list) != count)
+        cf_json_refuse(&reader, "packs", "has another length than was asked for");
     CF_TRY(cf_reply_done(&reader));
     for (size_t i = 0; i < count; i++) {
         cf_err *err = read_pack(json_array_get(list, i), numbers[i], &packs[i]);
@@ -233,7 +235,11 @@ cf_err *cf_remote_read_range(cf_remote *remote, cf_remote_pack *pack, uint64_t o
     for (int round = 0; round < 2; round++) {
         struct cf_remote_access *access = borrow_access(remote, pack);
         if (!access) break;
-        cf_transfer transfer = {.method = "GET", .url = access->url, .headers = access->headers, .into = out, .offset = offset,
+        cf_transfer transfer = {.method = "GET",
+                                .url = access->url,
+                                .headers = access->headers,
+                                .into = out,
+                                .offset = offset,
                                 .size = size};
         cf_err *err = cf_transfer_run(remote, &transfer, &status);
         if (!err && status >= 300 && round == 0) err = renew_access(remote, pack, access);
@@ -242,7 +248,8 @@ cf_err *cf_remote_read_range(cf_remote *remote, cf_remote_pack *pack, uint64_t o
         if (status < 300) return NULL;
     }
     return cf_fail(CF_ERR_OBJECT_MISSING, "pack %llu: bytes %llu to %llu are not in the vault (HTTP %d)",
-                   (unsigned long long)pack->number, (unsigned long long)offset, (unsigned long long)(offset + size - 1), status);
+                   (unsigned long long)pack->number, (unsigned long long)offset,
+                   (unsigned long long)(offset + size - 1), status);
 }
 
 static cf_err *read_info(const json_t *item, const char *what, cf_remote_pack_info *info) {
@@ -260,8 +267,8 @@ static cf_err *read_info(const json_t *item, const char *what, cf_remote_pack_in
     return cf_reply_done(&reader);
 }
 
-cf_err *cf_remote_list_packs(cf_remote *remote, uint64_t after, uint32_t limit, cf_remote_pack_info **out, size_t *count,
-                             bool *more) {
+cf_err *cf_remote_list_packs(cf_remote *remote, uint64_t after, uint32_t limit, cf_remote_pack_info **out,
+                             size_t *count, bool *more) {
     cf_call call;
     CF_AUTO(json_t) reply = NULL;
     cf_call_init(&call, "GET", "/v1/packs?after=%llu&limit=%u", (unsigned long long)after, limit);

@@ -49,7 +49,7 @@ typedef struct cf_remote_pack_info {
 } cf_remote_pack_info;
 /* cf_remote_list_packs: committed packs with numbers above after, ascending; *packs is a fresh array that the
  * caller frees; *more: ask again with the last number.                                                    */
-cf_err *cf_remote_list_packs(cf_remote *remote, uint64_t after, uint32_t limit, cf_remote_pack_info **packs, size_t *count,
-                             bool *more) __attribute__((warn_unused_result));
+cf_err *cf_remote_list_packs(cf_remote *remote, uint64_t after, uint32_t limit, cf_remote_pack_info **packs,
+                             size_t *count, bool *more) __attribute__((warn_unused_result));
 
 #endif

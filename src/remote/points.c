@@ -18,7 +18,8 @@ void cf_remote_missing_wipe(cf_remote_missing *missing) {
 /* The list that comes with MISSING_SEGMENTS. */
 static cf_err *read_missing(const json_t *details, const char *what, cf_remote_missing *missing) {
     const json_t *list = json_object_get(details, "missing");
-    if (!json_is_array(list)) return cf_fail_reason(CF_ERR_BAD_REPLY, "fields", "%s: segments are missing, but not named", what);
+    if (!json_is_array(list))
+        return cf_fail_reason(CF_ERR_BAD_REPLY, "fields", "%s: segments are missing, but not named", what);
     CF_TRY(cf_segments_from_json(list, what, &missing->items, &missing->count));
     missing->more = json_is_true(json_object_get(details, "more"));
     return NULL;
@@ -30,7 +31,8 @@ cf_err *cf_remote_store_point(cf_remote *remote, const cf_id16 *session, const c
     cf_hex_encode(id->bytes, 32, hex);
     cf_hex_encode(session->bytes, 16, session_hex);
     cf_call call;
-    cf_call_init(&call, "PUT", "/v1/points/%s%s%s", hex, retain_until ? "?retain_until=" : "", retain_until ? retain_until : "");
+    cf_call_init(&call, "PUT", "/v1/points/%s%s%s", hex, retain_until ? "?retain_until=" : "",
+                 retain_until ? retain_until : "");
     call.has_raw = true;
     call.raw = bytes;
     call.headers[call.header_count++] = (cf_http_header){"Coffer-Session", session_hex};
@@ -46,7 +48,8 @@ cf_err *cf_remote_store_point(cf_remote *remote, const cf_id16 *session, const c
 
 /* Times in a summary are seconds since 1970; a text would be RFC 3339. */
 static uint64_t read_seconds(cf_json_reader *reader, const char *member) {
-    if (!json_is_string(cf_json_read_optional_value(reader, member))) return cf_json_read_number(reader, member, 0, INT64_MAX);
+    if (!json_is_string(cf_json_read_optional_value(reader, member)))
+        return cf_json_read_number(reader, member, 0, INT64_MAX);
     cf_time time = cf_json_read_time(reader, member);
     return time.seconds < 0 ? 0 : (uint64_t)time.seconds;
 }
@@ -62,10 +65,16 @@ static cf_err *read_summary(const json_t *value, const char *what, cf_summary *s
     const struct {
         const char *name;
         uint64_t *to;
-    } numbers[] = {{"files", &summary->files}, {"directories", &summary->directories}, {"others", &summary->others},
-                   {"bytes", &summary->bytes}, {"files_new", &summary->files_new}, {"files_changed", &summary->files_changed},
-                   {"files_unchanged", &summary->files_unchanged}, {"bytes_read", &summary->bytes_read},
-                   {"bytes_stored", &summary->bytes_stored}, {"warnings", &summary->warnings}};
+    } numbers[] = {{"files", &summary->files},
+                   {"directories", &summary->directories},
+                   {"others", &summary->others},
+                   {"bytes", &summary->bytes},
+                   {"files_new", &summary->files_new},
+                   {"files_changed", &summary->files_changed},
+                   {"files_unchanged", &summary->files_unchanged},
+                   {"bytes_read", &summary->bytes_read},
+                   {"bytes_stored", &summary->bytes_stored},
+                   {"warnings", &summary->warnings}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         *numbers[i].to = cf_json_read_number(&reader, numbers[i].name, 0, INT64_MAX);
     cf_json_read_hex(&reader, "selection_id", summary->selection_id.bytes, 16);
@@ -129,7 +138,8 @@ cf_err *cf_remote_get_point(cf_remote *remote, const cf_id32 *id, cf_buf *out) {
     uint8_t digest[32];
     CF_TRY(cf_sha256(cf_span_of(out->data + before, out->size - before), digest));
     if (memcmp(digest, id->bytes, 32) != 0)
-        return cf_fail_reason(CF_ERR_BAD_REPLY, "digest", "recovery point %s: the vault sent other bytes than its ID stands for", hex);
+        return cf_fail_reason(CF_ERR_BAD_REPLY, "digest",
+                              "recovery point %s: the vault sent other bytes than its ID stands for", hex);
     return NULL;
 }
 

@@ -10,8 +10,8 @@
 enum {
     CF_RETRY_FIRST_MS = 500,
     CF_RETRY_MOST_MS = 60000,
-    CF_RETRY_JOB_MS = 3600 * 1000,    /* patience of a job                 */
-    CF_RETRY_PERSON_MS = 30 * 1000,   /* patience of somebody who waits    */
+    CF_RETRY_JOB_MS = 3600 * 1000,  /* patience of a job                 */
+    CF_RETRY_PERSON_MS = 30 * 1000, /* patience of somebody who waits    */
 };
 
 typedef struct cf_retry {

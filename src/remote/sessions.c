@@ -62,8 +62,8 @@ static json_t *session_body(const cf_remote_session_request *request) {
     cf_hex_encode(request->job.bytes, 16, job);
     const char *epoch = request->epoch && *request->epoch ? request->epoch : NULL;
     return json_pack("{s:s, s:s?, s:I, s:s, s:s, s:I}", "session", session, "epoch", epoch, "generation",
-                     (json_int_t)request->generation, "instance", instance, "job", job,
-                     "numbers_after", (json_int_t)request->numbers_after);
+                     (json_int_t)request->generation, "instance", instance, "job", job, "numbers_after",
+                     (json_int_t)request->numbers_after);
 }
 
 static void read_block(cf_json_reader *reader, const json_t *value, cf_remote_numbers *numbers) {
@@ -157,8 +157,8 @@ cf_err *cf_remote_close_session(cf_remote *remote, const cf_id16 *session) {
     return NULL;
 }
 
-cf_err *cf_remote_take_lease(cf_remote *remote, const cf_id16 *lease, const char *kind, const cf_id32 *points, size_t count,
-                             uint32_t *lease_seconds) {
+cf_err *cf_remote_take_lease(cf_remote *remote, const cf_id16 *lease, const char *kind, const cf_id32 *points,
+                             size_t count, uint32_t *lease_seconds) {
     char id[CF_HEX_SIZE(16)], point[CF_HEX_SIZE(32)];
     cf_hex_encode(lease->bytes, 16, id);
     json_t *list = json_array();

@@ -53,8 +53,8 @@ cf_err *cf_remote_more_numbers(cf_remote *remote, const cf_id16 *session, uint64
 cf_err *cf_remote_close_session(cf_remote *remote, const cf_id16 *session) __attribute__((warn_unused_result));
 
 /* Read leases: points that must not be reclaimed meanwhile. kind: "restore", "verify", "mount".             */
-cf_err *cf_remote_take_lease(cf_remote *remote, const cf_id16 *lease, const char *kind, const cf_id32 *points, size_t count,
-                             uint32_t *lease_seconds) __attribute__((warn_unused_result));
+cf_err *cf_remote_take_lease(cf_remote *remote, const cf_id16 *lease, const char *kind, const cf_id32 *points,
+                             size_t count, uint32_t *lease_seconds) __attribute__((warn_unused_result));
 /* cf_remote_renew_lease: sent once, as above. Fails UNKNOWN_OBJECT when it ran out: take a new one.          */
 cf_err *cf_remote_renew_lease(cf_remote *remote, const cf_id16 *lease, uint32_t *lease_seconds)
     __attribute__((warn_unused_result));

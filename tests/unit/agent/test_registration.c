@@ -48,7 +48,8 @@ static void fill(cf_registration *registration) {
     memset(identity->server_id.bytes, 1, 16);
     memset(identity->vault_id.bytes, 2, 16);
     memset(identity->instance.bytes, 3, 16);
-    identity->server_name = strdup("w\xc3\xa9" "b \"1\"");
+    identity->server_name = strdup("w\xc3\xa9"
+                                   "b \"1\"");
     identity->vault_name = strdup("vault");
     identity->region = strdup("");
     identity->url = strdup("https://vault:8443");
@@ -233,10 +234,8 @@ static void a_key_file_is_checked(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_comes_back_and_goes),
-        cmocka_unit_test(a_failing_disk_leaves_nothing),
-        cmocka_unit_test(a_kill_leaves_all_or_nothing),
-        cmocka_unit_test(damage_is_named),
+        cmocka_unit_test(it_comes_back_and_goes),       cmocka_unit_test(a_failing_disk_leaves_nothing),
+        cmocka_unit_test(a_kill_leaves_all_or_nothing), cmocka_unit_test(damage_is_named),
         cmocka_unit_test(a_key_file_is_checked),
     };
     return cmocka_run_group_tests_name("registration", tests, make_folder, remove_folder);

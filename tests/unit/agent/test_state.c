@@ -96,7 +96,8 @@ static void jobs_are_listed_newest_first(void **state) {
     cf_id32 point = {{9}};
     CF_AUTO(cf_err) why = cf_fail(CF_ERR_CANCELLED, "stopped");
     now += 60;
-    assert_null(cf_jobs_finish(*state, &third, &(cf_job_end_values){.status = "cancelled", .point_id = &point, .bytes = 10, .error = why}));
+    assert_null(cf_jobs_finish(
+        *state, &third, &(cf_job_end_values){.status = "cancelled", .point_id = &point, .bytes = 10, .error = why}));
     cf_job_row *rows;
     size_t count;
     assert_null(cf_jobs_list(*state, 4, &rows, &count));
@@ -146,7 +147,8 @@ static void jobs_are_found_by_the_beginning_of_the_id(void **state) {
 
 static void warnings_keep_every_byte_of_a_path(void **state) {
     cf_id16 id = id_of(1);
-    cf_warning_row given[2] = {{.code = CF_ERR_IO, .err_no = 13, .message = (char *)"no"}, {.code = CF_ERR_ITEM_FAILED}};
+    cf_warning_row given[2] = {{.code = CF_ERR_IO, .err_no = 13, .message = (char *)"no"},
+                               {.code = CF_ERR_ITEM_FAILED}};
     cf_buf_init(&given[0].path, 64);
     cf_buf_init(&given[1].path, 64);
     cf_buf_put(&given[0].path, "/a\n\xff\x01z", 6);
@@ -176,7 +178,8 @@ static void warnings_beyond_the_limit_are_counted(void **state) {
     cf_warning_row *many = calloc(BATCH, sizeof *many);
     assert_non_null(many);
     assert_null(cf_jobs_begin(*state, "backup", &id));
-    for (int i = 0; i < CF_JOB_WARNINGS_MAX / BATCH + 2; i++) assert_null(cf_jobs_add_warnings(*state, &id, many, BATCH));
+    for (int i = 0; i < CF_JOB_WARNINGS_MAX / BATCH + 2; i++)
+        assert_null(cf_jobs_add_warnings(*state, &id, many, BATCH));
     free(many);
     cf_warning_row *rows;
     size_t count;
@@ -317,7 +320,9 @@ static void a_newer_database_is_left_alone(void **state) {
     assert_string_equal(cf_err_reason(newer), "too_new");
     FILE *file = fopen(path, "w");
     assert_non_null(file);
-    fputs("this is no database, and longer than its header would be: ....................................................", file);
+    fputs(
+        "this is no database, and longer than its header would be: ....................................................",
+        file);
     fclose(file);
     char wal[112];
     snprintf(wal, sizeof wal, "%s-wal", path);

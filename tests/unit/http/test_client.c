@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <arpa/inet.h>
+#include <cmocka.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,7 +129,9 @@ static void it_says_nothing(void **state) {
 static void the_proxy_wants_a_password(void **state) {
     (void)state;
     peer p;
-    start(&p, "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n");
+    start(
+        &p,
+        "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n");
     char proxy[64];
     snprintf(proxy, sizeof proxy, "http://127.0.0.1:%u", p.port);
     const cf_http_options options = {.proxy = proxy};
@@ -198,15 +200,21 @@ static void the_words_of_tls_are_understood(void **state) {
         cf_code code;
         const char *reason;
     } cases[] = {
-        {CURLE_PEER_FAILED_VERIFICATION, "SSL certificate problem: self-signed certificate", CF_ERR_TLS_REFUSED, "certificate"},
-        {CURLE_PEER_FAILED_VERIFICATION, "SSL certificate problem: certificate is not yet valid", CF_ERR_CLOCK_SKEW, "certificate_time"},
-        {CURLE_PEER_FAILED_VERIFICATION, "SSL certificate problem: certificate has expired", CF_ERR_CLOCK_SKEW, "certificate_time"},
+        {CURLE_PEER_FAILED_VERIFICATION, "SSL certificate problem: self-signed certificate", CF_ERR_TLS_REFUSED,
+         "certificate"},
+        {CURLE_PEER_FAILED_VERIFICATION, "SSL certificate problem: certificate is not yet valid", CF_ERR_CLOCK_SKEW,
+         "certificate_time"},
+        {CURLE_PEER_FAILED_VERIFICATION, "SSL certificate problem: certificate has expired", CF_ERR_CLOCK_SKEW,
+         "certificate_time"},
         {CURLE_PEER_FAILED_VERIFICATION, "SSL: no alternative certificate subject name matches target host name 'x'",
          CF_ERR_TLS_REFUSED, "certificate"},
-        {CURLE_SSL_CONNECT_ERROR, "error:0A000102:SSL routines::unsupported protocol", CF_ERR_TLS_REFUSED, "tls_version"},
-        {CURLE_SSL_CONNECT_ERROR, "error:0A00042E:SSL routines::tlsv1 alert protocol version", CF_ERR_TLS_REFUSED, "tls_version"},
+        {CURLE_SSL_CONNECT_ERROR, "error:0A000102:SSL routines::unsupported protocol", CF_ERR_TLS_REFUSED,
+         "tls_version"},
+        {CURLE_SSL_CONNECT_ERROR, "error:0A00042E:SSL routines::tlsv1 alert protocol version", CF_ERR_TLS_REFUSED,
+         "tls_version"},
         {CURLE_SSL_CONNECT_ERROR, "error:0A00010B:SSL routines::wrong version number", CF_ERR_TLS_REFUSED, "handshake"},
-        {CURLE_SSL_CONNECT_ERROR, "OpenSSL SSL_connect: Connection reset by peer in connection to x", CF_ERR_VAULT_UNREACHABLE, "cut"},
+        {CURLE_SSL_CONNECT_ERROR, "OpenSSL SSL_connect: Connection reset by peer in connection to x",
+         CF_ERR_VAULT_UNREACHABLE, "cut"},
         {CURLE_WEIRD_SERVER_REPLY, "", CF_ERR_BAD_REPLY, "not_http"},
         {CURLE_GOT_NOTHING, "Empty reply from server", CF_ERR_VAULT_UNREACHABLE, "cut"},
         {CURLE_PARTIAL_FILE, "transfer closed with outstanding read data remaining", CF_ERR_VAULT_UNREACHABLE, "cut"},
@@ -215,7 +223,8 @@ static void the_words_of_tls_are_understood(void **state) {
         {CURLE_OUT_OF_MEMORY, "", CF_ERR_OUT_OF_MEMORY, ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const cf_http_failure failure = {.result = cases[i].result, .url = "https://x", .message = cases[i].words, .proxy = ""};
+        const cf_http_failure failure = {
+            .result = cases[i].result, .url = "https://x", .message = cases[i].words, .proxy = ""};
         expect(cf_http_failure_to_err(&failure), cases[i].code, cases[i].reason);
     }
 }
@@ -227,7 +236,9 @@ static void headers_and_dates_are_read(void **state) {
     int64_t seconds;
     cf_buf_init(&reply.body, 16);
     cf_buf_init(&reply.headers, 1024);
-    cf_buf_put_span(&reply.headers, cf_span_text("HTTP/1.1 200 OK\r\nRetry-After:  7 \r\ndate: x\r\nX-Long: 0123456789abcdefgh\r\nDate: y"));
+    cf_buf_put_span(
+        &reply.headers,
+        cf_span_text("HTTP/1.1 200 OK\r\nRetry-After:  7 \r\ndate: x\r\nX-Long: 0123456789abcdefgh\r\nDate: y"));
     assert_true(cf_http_reply_header(&reply, "retry-after", value, sizeof value));
     assert_string_equal(value, "7");
     assert_true(cf_http_reply_header(&reply, "Date", value, sizeof value));
@@ -242,7 +253,8 @@ static void headers_and_dates_are_read(void **state) {
 }
 
 int main(void) {
-    static const char *const variables[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"};
+    static const char *const variables[] = {"https_proxy", "HTTPS_PROXY", "all_proxy",
+                                            "ALL_PROXY",   "no_proxy",    "NO_PROXY"};
     for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) unsetenv(variables[i]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nobody_listens),

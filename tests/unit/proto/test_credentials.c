@@ -13,10 +13,13 @@
 #include "proto/credentials.h"
 
 static char *a_file(void) {
-    cf_credentials credentials = {.purpose = CF_PURPOSE_REGISTER, .vault_name = (char *)"v\xc3\xa4ult", .region = (char *)"eu",
+    cf_credentials credentials = {.purpose = CF_PURPOSE_REGISTER,
+                                  .vault_name = (char *)"v\xc3\xa4ult",
+                                  .region = (char *)"eu",
                                   .url = (char *)"https://vault.example:8443",
                                   .ca_pem = (char *)"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
-                                  .issued = {1763683200, 0}, .expires = {1763683200 + 10 * 86400, 0}};
+                                  .issued = {1763683200, 0},
+                                  .expires = {1763683200 + 10 * 86400, 0}};
     memset(credentials.vault_id.bytes, 0xAB, 16);
     assert_null(cf_secret_from("0123456789abcdef0123456789abcdef", 32, &credentials.secret));
     cf_secret *text = NULL;
@@ -86,7 +89,9 @@ static void every_cut_is_called_truncated(void **state) {
 static void something_else_is_called_not_json(void **state) {
     (void)state;
     expect(cf_span_text("<html>log in</html>"), "not_json");
-    expect(cf_span_text("\x7f""ELF"), "not_json");
+    expect(cf_span_text("\x7f"
+                        "ELF"),
+           "not_json");
     expect(cf_span_text("[1]"), "not_json");
     expect(cf_span_text("{\"format\":\"something\"}"), "not_json");
     expect(cf_span_text("{}"), "not_json");
@@ -169,14 +174,10 @@ static void purpose_and_time_are_checked(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_file_comes_back_as_it_was_written),
-        cmocka_unit_test(every_cut_is_called_truncated),
-        cmocka_unit_test(something_else_is_called_not_json),
-        cmocka_unit_test(every_changed_byte_is_noticed),
-        cmocka_unit_test(members_are_checked_behind_a_right_sum_too),
-        cmocka_unit_test(a_newer_version_is_named),
-        cmocka_unit_test(a_public_certificate_needs_no_ca),
-        cmocka_unit_test(purpose_and_time_are_checked),
+        cmocka_unit_test(a_file_comes_back_as_it_was_written),        cmocka_unit_test(every_cut_is_called_truncated),
+        cmocka_unit_test(something_else_is_called_not_json),          cmocka_unit_test(every_changed_byte_is_noticed),
+        cmocka_unit_test(members_are_checked_behind_a_right_sum_too), cmocka_unit_test(a_newer_version_is_named),
+        cmocka_unit_test(a_public_certificate_needs_no_ca),           cmocka_unit_test(purpose_and_time_are_checked),
     };
     return cmocka_run_group_tests_name("credentials", tests, NULL, NULL);
 }

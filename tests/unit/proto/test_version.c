@@ -15,7 +15,8 @@ static void ranges_are_parsed_strictly(void **state) {
     assert_true(range.min == 1 && range.max == 1);
     assert_true(cf_protocol_range_parse("2-14", &range));
     assert_true(range.min == 2 && range.max == 14);
-    static const char *const bad[] = {"", "-", "1-", "-1", "0", "2-1", "1-2-3", "x", " 1", "1 ", "99999999", "1-99999999999999999999999999"};
+    static const char *const bad[] = {"",      "-", "1-", "-1", "0",        "2-1",
+                                      "1-2-3", "x", " 1", "1 ", "99999999", "1-99999999999999999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(cf_protocol_range_parse(bad[i], &range));
 }
 
@@ -41,7 +42,8 @@ static void expect(cf_err *err, const char *reason) {
 
 static void both_sides_say_which_one_to_update(void **state) {
     (void)state;
-    const cf_protocol_range ours = {CF_PROTOCOL_MIN, CF_PROTOCOL_MAX}, newer = {CF_PROTOCOL_MAX + 1, CF_PROTOCOL_MAX + 3};
+    const cf_protocol_range ours = {CF_PROTOCOL_MIN, CF_PROTOCOL_MAX},
+                            newer = {CF_PROTOCOL_MAX + 1, CF_PROTOCOL_MAX + 3};
     expect(cf_version_check_vault("0.1.0", "0.1.0", ours, "0.1.0"), NULL);
     expect(cf_version_check_vault("0.1.0", "0.1.0", (cf_protocol_range){1, 9}, ""), NULL);
     expect(cf_version_check_vault("0.1.0", "9.0.0", newer, "0.1.0"), "update_agent");

@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <arpa/inet.h>
+#include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,7 +18,8 @@ static void steps_double_up_to_a_minute_with_jitter(void **state) {
     CF_AUTO(cf_err) err = cf_fail(CF_ERR_VAULT_UNREACHABLE, "away");
     cf_retry retry = {.total_ms = CF_RETRY_JOB_MS};
     uint64_t wait, now = 5000;
-    for (uint64_t step = CF_RETRY_FIRST_MS, i = 0; i < 12; i++, step = step * 2 > CF_RETRY_MOST_MS ? CF_RETRY_MOST_MS : step * 2) {
+    for (uint64_t step = CF_RETRY_FIRST_MS, i = 0;
+         i<12; i++, step = step * 2> CF_RETRY_MOST_MS ? CF_RETRY_MOST_MS : step * 2) {
         cf_retry other = retry;
         assert_true(cf_retry_next(&other, err, now, 0, &wait));
         assert_int_equal(wait, step / 2);
@@ -87,8 +88,12 @@ static void a_job_waits_an_hour_for_its_vault(void **state) {
     (void)state;
     char url[64];
     snprintf(url, sizeof url, "https://127.0.0.1:%u/", closed_port());
-    cf_remote_options options = {.url = url, .proxy = "", .retry_total_ms = CF_RETRY_JOB_MS, .clock = {wall, monotonic, NULL},
-                                 .sleep = sleep_fake, .waiting = waiting};
+    cf_remote_options options = {.url = url,
+                                 .proxy = "",
+                                 .retry_total_ms = CF_RETRY_JOB_MS,
+                                 .clock = {wall, monotonic, NULL},
+                                 .sleep = sleep_fake,
+                                 .waiting = waiting};
     CF_AUTO(cf_remote) remote = NULL;
     cf_remote_version version;
     assert_null(cf_remote_open(&options, &remote));
