@@ -20,7 +20,7 @@ void cf_job_row_wipe(cf_job_row *row) {
     memset(row, 0, sizeof *row);
 }
 
-void cf_job_rows_free(cf_job_row *rows, size_t count) {
+void cf_jobs_free_rows(cf_job_row *rows, size_t count) {
     for (size_t i = 0; rows && i < count; i++) cf_job_row_wipe(&rows[i]);
     free(rows);
 }
@@ -239,7 +239,7 @@ static cf_err *read_rows(cf_state *state, sqlite3_stmt *statement, cf_job_row **
         if (!err) used++;
     }
     if (err) {
-        cf_job_rows_free(rows, used);
+        cf_jobs_free_rows(rows, used);
         return err;
     }
     *out = rows;
@@ -263,7 +263,7 @@ static cf_err *list(cf_state *state, const char *where, size_t limit, cf_job_row
     CF_TRY(cf_state_begin(state));
     cf_err *err = cf_state_end(state, list_where(state, where, limit, &rows, &found));
     if (err) {
-        cf_job_rows_free(rows, found);
+        cf_jobs_free_rows(rows, found);
         return err;
     }
     *out = rows;
@@ -312,7 +312,7 @@ cf_err *cf_jobs_find(cf_state *state, const char *prefix, cf_job_row *row) {
         free(rows);
         return NULL;
     }
-    cf_job_rows_free(rows, count);
+    cf_jobs_free_rows(rows, count);
     if (count == 0) return cf_fail(CF_ERR_JOB_NOT_FOUND, "no job has an ID that begins with %s", prefix);
     return cf_fail_reason(CF_ERR_JOB_NOT_FOUND, "ambiguous", "several jobs have IDs that begin with %s", prefix);
 }

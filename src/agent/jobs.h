@@ -24,7 +24,7 @@ typedef struct cf_job_row {
     bool reported; /* the vault knows its end */
 } cf_job_row;
 void cf_job_row_wipe(cf_job_row *row);
-void cf_job_rows_free(cf_job_row *rows, size_t count); /* and the array */
+void cf_jobs_free_rows(cf_job_row *rows, size_t count); /* and the array */
 
 typedef struct cf_warning_row {
     uint64_t number;

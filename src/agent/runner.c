@@ -142,7 +142,7 @@ static bool report_ended(cf_job *job) {
     size_t count = 0;
     cf_err *err = cf_jobs_list_unreported(job->state, PENDING_REPORTS, &rows, &count);
     for (size_t i = 0; !err && i < count; i++) err = report_row(job, &rows[i]);
-    cf_job_rows_free(rows, count);
+    cf_jobs_free_rows(rows, count);
     bool told = !err;
     only_log(err, "the vault could not be told of ended jobs (the next job tries again)");
     return told;

@@ -168,11 +168,28 @@ static bool same_content_state(const cf_stat *a, const cf_stat *b) {
     return a->size == b->size && cf_time_compare(a->mtime, b->mtime) == 0 && cf_time_compare(a->ctime, b->ctime) == 0;
 }
 
+/* An entry holds so many data extents and no more (format, section 7): the smallest holes are stored as zeroes. */
+static void join_extents(cf_sparse_extents *extents) {
+    for (uint64_t least = 65536; extents->count > CF_EXTENTS_MAX; least *= 2) {
+        size_t kept = 0;
+        for (size_t i = 1; i < extents->count; i++) {
+            cf_sparse_extent *last = &extents->list[kept];
+            const cf_sparse_extent *next = &extents->list[i];
+            if (next->offset - (last->offset + last->size) < least)
+                last->size = next->offset + next->size - last->offset;
+            else
+                extents->list[++kept] = *next;
+        }
+        extents->count = kept + 1;
+    }
+}
+
 /* One reading of an open file into lane->entry and lane->pairs. *quiet: nothing changed meanwhile. */
 static cf_err *read_once(cf_scan_lane *lane, cf_scan_folder *folder, const char *name, int fd, cf_stat *stat, bool last, bool *quiet,
                          cf_err **unreadable) {
     *unreadable = cf_sparse_read(fd, name, stat, &lane->sparse);
     if (*unreadable) return NULL;
+    join_extents(&lane->sparse);
     bool dense = lane->sparse.count == 1 && lane->sparse.list[0].offset == 0 && lane->sparse.list[0].size == stat->size;
     cf_scan_stream from = {.fd = fd, .name = name, .extents = &lane->sparse};
     uint64_t bytes = 0, expected = 0;

@@ -153,7 +153,7 @@ static cf_err *show_list(const cf_cli *cli, cf_state *state, size_t limit, bool 
         err = print_rows(state, rows, count);
     else if (!cli->quiet)
         printf("no jobs yet\n");
-    cf_job_rows_free(rows, count);
+    cf_jobs_free_rows(rows, count);
     return err;
 }
 

@@ -26,6 +26,7 @@ extern const cf_command cf_cmd_vault_credentials;
 extern const cf_command cf_cmd_vault_servers;
 extern const cf_command cf_cmd_vault_points;
 extern const cf_command cf_cmd_vault_jobs;
+extern const cf_command cf_cmd_vault_address;
 extern const cf_command cf_cmd_vault_rebuild;
 extern const cf_command cf_cmd_vault_routes;
 

@@ -9,6 +9,7 @@ static const cf_command *const commands[] = {
     &cf_cmd_vault_servers,
     &cf_cmd_vault_points,
     &cf_cmd_vault_jobs,
+    &cf_cmd_vault_address,
     &cf_cmd_vault_rebuild,
     &cf_cmd_explain,
     &cf_cmd_vault_routes,

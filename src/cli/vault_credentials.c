@@ -16,8 +16,7 @@ static const cf_option options[] = {
     CF_OPTION_TEXT(struct credentials_options, output, "output", "FILE", "the new file, mode 0600"),
     CF_OPTION_CHOICE(struct credentials_options, purpose, "purpose", "register|restore",
                      "register: servers may join and be taken over; restore: only reading, with the passphrase"),
-    CF_OPTION_FLAG(struct credentials_options, force, "force", "replace FILE if it exists"),
-    CF_OPTION_END};
+    CF_OPTION_FLAG(struct credentials_options, force, "force", "replace FILE if it exists"), CF_OPTION_END};
 
 /* Nothing is issued when the file cannot be kept: that would only supersede the one in use. */
 static cf_err *check_free(const struct credentials_options *opt) {
@@ -48,8 +47,8 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     CF_TRY(cf_vault_issue(vault, purpose, &text, &expires));
     CF_TRY(write_file(opt, text));
     if (cli->json)
-        return cf_output_json(json_pack("{ss,ss,so,ss}", "path", opt->output, "purpose", cf_purpose_name(purpose), "expires",
-                                        cf_json_time(expires), "vault_name", vault->row.name));
+        return cf_output_json(json_pack("{ss,ss,so,ss}", "path", opt->output, "purpose", cf_purpose_name(purpose),
+                                        "expires", cf_json_time(expires), "vault_name", vault->row.name));
     char when[40];
     cf_time_local(expires, when);
     printf("wrote %s: valid until %s, for any number of servers\n", opt->output, when);

@@ -75,8 +75,8 @@ static cf_err *servers_json(const view *v) {
         if (err) json_decref(list);
         CF_TRY(err);
         CF_TRY(append(&list, json_pack("{so,ss,so,so,sI,sI,sI}", "server_id", cf_json_hex(row->id.bytes, 16), "name",
-                                       row->name, "registered", cf_json_time((cf_time){row->registered, 0}), "last_point",
-                                       time_or_null(row->has_newest, row->last_point), "points",
+                                       row->name, "registered", cf_json_time((cf_time){row->registered, 0}),
+                                       "last_point", time_or_null(row->has_newest, row->last_point), "points",
                                        (json_int_t)row->newest_counter, "packs", (json_int_t)packs, "bytes_stored",
                                        (json_int_t)bytes)));
     }
@@ -84,8 +84,9 @@ static cf_err *servers_json(const view *v) {
 }
 
 static cf_err *servers_table(const view *v) {
-    static const cf_column columns[] = {{"NAME", CF_COLUMN_CUT}, {"ID", 0},    {"REGISTERED", 0}, {"LAST POINT", 0},
-                                        {"POINTS", CF_COLUMN_RIGHT}, {"STORED", CF_COLUMN_RIGHT}, {NULL, 0}};
+    static const cf_column columns[] = {
+        {"NAME", CF_COLUMN_CUT},     {"ID", 0}, {"REGISTERED", 0}, {"LAST POINT", 0}, {"POINTS", CF_COLUMN_RIGHT},
+        {"STORED", CF_COLUMN_RIGHT}, {NULL, 0}};
     CF_AUTO(cf_table) table = NULL;
     CF_TRY(cf_table_new(columns, &table));
     for (size_t i = 0; i < v->count; i++) {
@@ -136,8 +137,9 @@ static cf_err *point_rows(cf_cli *cli, const view *v, const cf_server_row *serve
 }
 
 static cf_err *run_points(cf_cli *cli, const void *given, const cf_words *arguments) {
-    static const cf_column columns[] = {{"SERVER", CF_COLUMN_CUT}, {"ID", CF_COLUMN_CUT},   {"RECEIVED", 0},
-                                        {"FILES", CF_COLUMN_RIGHT}, {"SIZE", CF_COLUMN_RIGHT}, {"STATUS", 0}, {NULL, 0}};
+    static const cf_column columns[] = {
+        {"SERVER", CF_COLUMN_CUT}, {"ID", CF_COLUMN_CUT}, {"RECEIVED", 0}, {"FILES", CF_COLUMN_RIGHT},
+        {"SIZE", CF_COLUMN_RIGHT}, {"STATUS", 0},         {NULL, 0}};
     const struct list_options *opt = given;
     AUTO_VIEW view v = {0};
     CF_AUTO(cf_table) table = NULL;
@@ -164,13 +166,14 @@ static cf_err *job_row(cf_cli *cli, const view *v, const cf_job_row *row, json_t
     cf_hex_encode(row->id.bytes, 16, id);
     cf_time_local((cf_time){row->started, 0}, started);
     cf_text_size(row->bytes_sent, sent);
-    return cf_table_row(
-        table, (const char *const[]){server_name(v, &row->server), id, row->type, row->status, started, sent});
+    return cf_table_row(table,
+                        (const char *const[]){server_name(v, &row->server), id, row->type, row->status, started, sent});
 }
 
 static cf_err *print_jobs(cf_cli *cli, const view *v, const char *filter, const cf_job_row *rows, size_t count) {
-    static const cf_column columns[] = {{"SERVER", CF_COLUMN_CUT}, {"ID", 0},      {"TYPE", 0}, {"STATUS", 0},
-                                        {"STARTED", 0},            {"SENT", CF_COLUMN_RIGHT}, {NULL, 0}};
+    static const cf_column columns[] = {
+        {"SERVER", CF_COLUMN_CUT}, {"ID", 0}, {"TYPE", 0}, {"STATUS", 0}, {"STARTED", 0},
+        {"SENT", CF_COLUMN_RIGHT}, {NULL, 0}};
     CF_AUTO(cf_table) table = NULL;
     CF_TRY(cf_table_new(columns, &table));
     json_t *list = json_array();
@@ -202,17 +205,33 @@ static cf_err *run_jobs(cf_cli *cli, const void *given, const cf_words *argument
 }
 
 const cf_command cf_cmd_vault_servers = {
-    .name = "servers", .arguments = "DIR", .min_arguments = 1, .max_arguments = 1,
-    .summary = "list the servers that are registered", .examples = "coffer-vault servers /srv/coffer\n",
+    .name = "servers",
+    .arguments = "DIR",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .summary = "list the servers that are registered",
+    .examples = "coffer-vault servers /srv/coffer\n",
     .run = run_servers,
 };
 const cf_command cf_cmd_vault_points = {
-    .name = "points", .arguments = "DIR", .min_arguments = 1, .max_arguments = 1,
-    .summary = "list recovery points", .examples = "coffer-vault points /srv/coffer --server web1\n",
-    .options = list_options, .options_size = sizeof(struct list_options), .run = run_points,
+    .name = "points",
+    .arguments = "DIR",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .summary = "list recovery points",
+    .examples = "coffer-vault points /srv/coffer --server web1\n",
+    .options = list_options,
+    .options_size = sizeof(struct list_options),
+    .run = run_points,
 };
 const cf_command cf_cmd_vault_jobs = {
-    .name = "jobs", .arguments = "DIR", .min_arguments = 1, .max_arguments = 1,
-    .summary = "list the jobs that servers reported, newest first", .examples = "coffer-vault jobs /srv/coffer --json\n",
-    .options = job_options, .options_size = sizeof(struct list_options), .run = run_jobs,
+    .name = "jobs",
+    .arguments = "DIR",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .summary = "list the jobs that servers reported, newest first",
+    .examples = "coffer-vault jobs /srv/coffer --json\n",
+    .options = job_options,
+    .options_size = sizeof(struct list_options),
+    .run = run_jobs,
 };

@@ -25,15 +25,17 @@ static cf_err *print_report(cf_cli *cli, const cf_rebuild_report *report, json_t
         return cf_output_json(json_pack(
             "{sI,sI,sI,sI,sI,sI,sI,sI,sI,sO,s[sss]}", "servers", (json_int_t)report->servers, "tokens",
             (json_int_t)report->tokens, "credentials", (json_int_t)report->credentials, "number_blocks",
-            (json_int_t)report->blocks, "slots", (json_int_t)report->slots, "records", (json_int_t)report->records, "packs",
-            (json_int_t)report->packs, "bytes", (json_int_t)report->bytes, "points", (json_int_t)report->points, "problems",
-            list, "unknown", "open sessions", "read leases", "job history"));
+            (json_int_t)report->blocks, "slots", (json_int_t)report->slots, "records", (json_int_t)report->records,
+            "packs", (json_int_t)report->packs, "bytes", (json_int_t)report->bytes, "points",
+            (json_int_t)report->points, "problems", list, "unknown", "open sessions", "read leases", "job history"));
     printf("made the database again: %" PRIu64 " servers, %" PRIu64 " recovery points, %" PRIu64 " packs, %" PRIu64
            " key slots, %" PRIu64 " key records, %" PRIu64 " tokens\n",
            report->servers, report->points, report->packs, report->slots, report->records, report->tokens);
-    printf("not known any more: open sessions (a running backup begins a new one), read leases, the history of jobs; times "
-           "at which points were received are those of the stored files\n");
-    if (report->problems) printf("%" PRIu64 " objects were not used (listed above); they stay where they are\n", report->problems);
+    printf(
+        "not known any more: open sessions (a running backup begins a new one), read leases, the history of jobs; times "
+        "at which points were received are those of the stored files\n");
+    if (report->problems)
+        printf("%" PRIu64 " objects were not used (listed above); they stay where they are\n", report->problems);
     cf_output_note(cli, "the database from before is kept as vault.db.old");
     return NULL;
 }

@@ -15,8 +15,7 @@ static const cf_option options[] = {
     CF_OPTION_TEXT(struct serve_options, listen, "listen", "ADDR:PORT",
                    "where to listen; port 0 takes a free one (default: every address, the vault's port)"),
     CF_OPTION_TEXT(struct serve_options, ready_file, "ready-file", "FILE", "write the address there once it answers"),
-    CF_OPTION_FLAG(struct serve_options, verbose, "verbose", "log refused requests too"),
-    CF_OPTION_END};
+    CF_OPTION_FLAG(struct serve_options, verbose, "verbose", "log refused requests too"), CF_OPTION_END};
 
 static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     const struct serve_options *opt = given;

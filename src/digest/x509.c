@@ -69,9 +69,10 @@ static X509 *new_certificate(const char *name, EVP_PKEY *key, int64_t not_before
     X509 *certificate = X509_new();
     if (!certificate) return NULL;
     if (X509_set_version(certificate, 2) == 1 && set_serial(certificate) &&
-        set_time(X509_getm_notBefore(certificate), not_before) && set_time(X509_getm_notAfter(certificate), not_after) &&
-        X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_UTF8, (const uint8_t *)cut, -1, -1,
-                                   0) == 1 &&
+        set_time(X509_getm_notBefore(certificate), not_before) &&
+        set_time(X509_getm_notAfter(certificate), not_after) &&
+        X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_UTF8, (const uint8_t *)cut, -1,
+                                   -1, 0) == 1 &&
         X509_set_pubkey(certificate, key) == 1)
         return certificate;
     X509_free(certificate);

@@ -23,8 +23,7 @@
 #define DRAIN_MAX ((uint64_t)4 << 20) /* of a body that nobody wants */
 enum { HEADERS_MAX = 16, VALUE_MAX = 512, ADDRESS_MAX = 128, BACKLOG = 128, RENEW_GRACE_MS = 30000 };
 
-#define PRIORITIES                                                                                                 \
-    "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305"
+#define PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305"
 
 /* One libmicrohttpd daemon; a renewed certificate means a second one on the same socket. */
 typedef struct generation {
@@ -290,7 +289,7 @@ static cf_err *learn_address(cf_http_server *server) {
                              NI_NUMERICHOST | NI_NUMERICSERV);
     if (result != 0) return cf_fail(CF_ERR_LISTEN_FAILED, "cannot tell the address: %s", gai_strerror(result));
     bool six = where.ss_family == AF_INET6;
-    snprintf(server->address, sizeof server->address, six ? "[%s]:%s" : "%s:%s", host, port);
+    snprintf(server->address, sizeof server->address, "%s%s%s:%s", six ? "[" : "", host, six ? "]" : "", port);
     return NULL;
 }
 
@@ -353,10 +352,9 @@ static void stop_generation(cf_http_server *server, generation *old, unsigned gr
 
 cf_err *cf_http_server_renew(cf_http_server *server, cf_span certificate, cf_span key) {
     generation *old = server->now, *fresh = NULL;
-    /* In the moment between, connections wait in the socket's queue. */
+    /* For a moment both take connections from the one socket. */
+    CF_TRY(start_generation(server, certificate, key, &fresh));
     (void)MHD_quiesce_daemon(old->daemon); /* returns the socket, which is ours anyway */
-    cf_err *err = start_generation(server, certificate, key, &fresh);
-    if (err) return err;
     server->now = fresh;
     stop_generation(server, old, RENEW_GRACE_MS);
     return NULL;

@@ -29,7 +29,7 @@ typedef struct cf_http_handler {
 } cf_http_handler;
 
 const char *cf_http_method(const cf_http_exchange *exchange);
-const char *cf_http_path(const cf_http_exchange *exchange);                     /* %-escapes decoded    */
+const char *cf_http_path(const cf_http_exchange *exchange);                        /* %-escapes decoded    */
 const char *cf_http_header_of(const cf_http_exchange *exchange, const char *name); /* NULL: not there   */
 const char *cf_http_query_of(const cf_http_exchange *exchange, const char *name);  /* NULL: not there   */
 /* UINT64_MAX: not announced (chunked). */
@@ -53,7 +53,7 @@ bool cf_http_replied(const cf_http_exchange *exchange);
 typedef struct cf_http_server cf_http_server;
 
 typedef struct cf_http_server_options {
-    const char *listen;      /* "127.0.0.1:8443", "[::]:0", ":8443": port 0 takes a free one             */
+    const char *listen;       /* "127.0.0.1:8443", "[::]:0", ":8443": port 0 takes a free one             */
     cf_span certificate, key; /* PEM, NUL-terminated (size without the NUL)                              */
     unsigned connections_max; /* 0: 512                                                                   */
     unsigned idle_seconds;    /* a connection that moves nothing for so long is closed; 0: 120             */
@@ -66,7 +66,8 @@ cf_err *cf_http_server_start(const cf_http_server_options *options, const cf_htt
 /* cf_http_server_address: "127.0.0.1:40123", as it is now; lives as long as the server.                  */
 const char *cf_http_server_address(const cf_http_server *server);
 /* cf_http_server_renew: new connections get this certificate, nobody is cut off.                         */
-cf_err *cf_http_server_renew(cf_http_server *server, cf_span certificate, cf_span key) __attribute__((warn_unused_result));
+cf_err *cf_http_server_renew(cf_http_server *server, cf_span certificate, cf_span key)
+    __attribute__((warn_unused_result));
 /* cf_http_server_stop: no new requests; those at work may finish for grace_ms, then connections are cut.
  * NULL-safe; frees the server.                                                                          */
 void cf_http_server_stop(cf_http_server *server, unsigned grace_ms);

@@ -152,8 +152,7 @@ static cf_err *fault_open(cf_objects *base, const char *key, cf_object_reader **
     return NULL;
 }
 
-static cf_err *fault_list(cf_objects *base, const char *prefix, const char *after, size_t limit,
-                          cf_object_page *page) {
+static cf_err *fault_list(cf_objects *base, const char *prefix, const char *after, size_t limit, cf_object_page *page) {
     fault_store *store = (fault_store *)base;
     if (hit(store, prefix, false, false) == CF_FAULT_FAIL) return fail_io(prefix);
     return cf_objects_list(store->below, prefix, after, limit, page);
@@ -187,8 +186,8 @@ cf_err *cf_objects_fault_new(cf_objects *below, cf_objects **out) {
         cf_objects_free(below);
         return cf_fail(CF_ERR_OUT_OF_MEMORY, "an object store");
     }
-    store->base = (cf_objects){fault_put_open, fault_has,     fault_open, fault_list,
-                               fault_remove,   fault_presign, fault_free};
+    store->base =
+        (cf_objects){fault_put_open, fault_has, fault_open, fault_list, fault_remove, fault_presign, fault_free};
     store->below = below;
     pthread_mutex_init(&store->lock, NULL);
     *out = &store->base;

@@ -273,8 +273,8 @@ cf_err *cf_objects_folder_open(int dirfd, const char *name, bool clean, cf_objec
     cf_objects_folder *folder = calloc(1, sizeof *folder);
     CF_AUTO(cf_objects) store = folder ? &folder->base : NULL;
     if (!folder) return cf_fail(CF_ERR_OUT_OF_MEMORY, "an object store");
-    folder->base = (cf_objects){folder_put_open, folder_has,     folder_open, folder_list,
-                                folder_remove,   folder_presign, folder_free};
+    folder->base =
+        (cf_objects){folder_put_open, folder_has, folder_open, folder_list, folder_remove, folder_presign, folder_free};
     folder->fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder->fd < 0) return cf_os_fail(errno, "open", name);
     folder->name = strdup(name);

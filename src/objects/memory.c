@@ -212,8 +212,8 @@ static void memory_free(cf_objects *base) {
 cf_err *cf_objects_memory_new(cf_objects **out) {
     memory_store *store = calloc(1, sizeof *store);
     if (!store) return cf_fail(CF_ERR_OUT_OF_MEMORY, "an object store");
-    store->base = (cf_objects){memory_put_open, memory_has,     memory_open, memory_list,
-                               memory_remove,   memory_presign, memory_free};
+    store->base =
+        (cf_objects){memory_put_open, memory_has, memory_open, memory_list, memory_remove, memory_presign, memory_free};
     pthread_mutex_init(&store->lock, NULL);
     *out = &store->base;
     return NULL;

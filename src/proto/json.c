@@ -118,8 +118,8 @@ static uint64_t number_of(cf_json_reader *reader, const char *member, const json
     json_int_t number = json_integer_value(value);
     if (json_is_integer(value) && number >= 0 && (uint64_t)number >= min && (uint64_t)number <= max)
         return (uint64_t)number;
-    CF_AUTO_FREE char *why = cf_text_format("is no whole number from %llu to %llu", (unsigned long long)min,
-                                            (unsigned long long)max);
+    CF_AUTO_FREE char *why =
+        cf_text_format("is no whole number from %llu to %llu", (unsigned long long)min, (unsigned long long)max);
     cf_json_refuse(reader, member, why ? why : "is out of range");
     return 0;
 }

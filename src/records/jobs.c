@@ -8,12 +8,13 @@ void cf_job_rows_free(cf_job_row *rows, size_t count) {
 }
 
 cf_err *cf_records_put_job(cf_records *records, const cf_job_row *row) {
-    return cf_db_run(records->db, NULL,
-                     "INSERT OR REPLACE INTO jobs(server,id,type,status,host,started,finished,bytes,bytes_sent,warnings,"
-                     "point,error,updated) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                     "hhsssiiiiipsi", &row->server, &row->id, row->type, row->status, row->host, row->started,
-                     row->finished, (int64_t)row->bytes, (int64_t)row->bytes_sent, (int64_t)row->warnings,
-                     row->has_point ? &row->point : NULL, row->error, row->updated);
+    return cf_db_run(
+        records->db, NULL,
+        "INSERT OR REPLACE INTO jobs(server,id,type,status,host,started,finished,bytes,bytes_sent,warnings,"
+        "point,error,updated) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "hhsssiiiiipsi", &row->server, &row->id, row->type, row->status, row->host, row->started, row->finished,
+        (int64_t)row->bytes, (int64_t)row->bytes_sent, (int64_t)row->warnings, row->has_point ? &row->point : NULL,
+        row->error, row->updated);
 }
 
 static cf_err *read_job(const cf_db_rows *rows, cf_job_row *row) {
@@ -52,8 +53,8 @@ cf_err *cf_records_list_jobs(cf_records *records, const cf_id16 *server, size_t 
     CF_AUTO_ROWS cf_db_rows rows = {0};
     if (server)
         CF_TRY(cf_db_query(records->db, &rows,
-                           "SELECT " JOB_COLUMNS " FROM jobs WHERE server=? ORDER BY started DESC,id LIMIT ?", "hi", server,
-                           (int64_t)limit));
+                           "SELECT " JOB_COLUMNS " FROM jobs WHERE server=? ORDER BY started DESC,id LIMIT ?", "hi",
+                           server, (int64_t)limit));
     else
         CF_TRY(cf_db_query(records->db, &rows, "SELECT " JOB_COLUMNS " FROM jobs ORDER BY started DESC,id LIMIT ?", "i",
                            (int64_t)limit));

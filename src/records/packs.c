@@ -5,8 +5,8 @@
 cf_err *cf_records_add_pack(cf_records *records, const cf_pack_row *row, cf_span header, cf_span tail) {
     CF_TRY(cf_db_run(records->db, NULL,
                      "INSERT INTO packs(server,number,session,kind,size,xxh3,segments,gaps) VALUES(?,?,?,?,?,?,?,?)",
-                     "hihiibii", &row->server, (int64_t)row->number, &row->session, (int64_t)row->kind, (int64_t)row->size,
-                     cf_span_of(row->xxh3, 16), (int64_t)row->segments, (int64_t)row->gaps));
+                     "hihiibii", &row->server, (int64_t)row->number, &row->session, (int64_t)row->kind,
+                     (int64_t)row->size, cf_span_of(row->xxh3, 16), (int64_t)row->segments, (int64_t)row->gaps));
     return cf_db_run(records->db, NULL, "INSERT INTO pack_tails(server,number,header,tail) VALUES(?,?,?,?)", "hibb",
                      &row->server, (int64_t)row->number, header, tail);
 }
@@ -29,8 +29,8 @@ cf_err *cf_records_find_pack(cf_records *records, const cf_id16 *server, uint64_
                              cf_pack_row *row) {
     CF_AUTO_ROWS cf_db_rows rows = {0};
     bool there = false;
-    CF_TRY(cf_db_query(records->db, &rows, "SELECT " PACK_COLUMNS " FROM packs WHERE server=? AND number=?", "hi", server,
-                       (int64_t)number));
+    CF_TRY(cf_db_query(records->db, &rows, "SELECT " PACK_COLUMNS " FROM packs WHERE server=? AND number=?", "hi",
+                       server, (int64_t)number));
     CF_TRY(cf_db_next(&rows, &there));
     if (there) CF_TRY(read_pack(&rows, server, row));
     *found = there;
@@ -40,8 +40,8 @@ cf_err *cf_records_find_pack(cf_records *records, const cf_id16 *server, uint64_
 cf_err *cf_records_get_tail(cf_records *records, const cf_id16 *server, uint64_t number, cf_buf *header, cf_buf *tail) {
     CF_AUTO_ROWS cf_db_rows rows = {0};
     bool there = false;
-    CF_TRY(cf_db_query(records->db, &rows, "SELECT header,tail FROM pack_tails WHERE server=? AND number=?", "hi", server,
-                       (int64_t)number));
+    CF_TRY(cf_db_query(records->db, &rows, "SELECT header,tail FROM pack_tails WHERE server=? AND number=?", "hi",
+                       server, (int64_t)number));
     CF_TRY(cf_db_next(&rows, &there));
     if (!there) return cf_fail(CF_ERR_DATABASE, "pack %llu has no extent table", (unsigned long long)number);
     if (header) cf_buf_put_span(header, cf_db_blob(&rows, 0));
@@ -73,7 +73,8 @@ cf_err *cf_records_list_packs(cf_records *records, const cf_id16 *server, uint64
 cf_err *cf_records_pack_totals(cf_records *records, const cf_id16 *server, uint64_t *packs, uint64_t *bytes) {
     CF_AUTO_ROWS cf_db_rows rows = {0};
     bool there = false;
-    CF_TRY(cf_db_query(records->db, &rows, "SELECT count(*),coalesce(sum(size),0) FROM packs WHERE server=?", "h", server));
+    CF_TRY(cf_db_query(records->db, &rows, "SELECT count(*),coalesce(sum(size),0) FROM packs WHERE server=?", "h",
+                       server));
     CF_TRY(cf_db_next(&rows, &there));
     *packs = there ? (uint64_t)cf_db_int(&rows, 0) : 0;
     *bytes = there ? (uint64_t)cf_db_int(&rows, 1) : 0;

@@ -11,11 +11,10 @@ cf_err *cf_records_add_point(cf_records *records, const cf_point_row *row) {
                      "phiphiipib", &row->id, &row->server, (int64_t)row->counter, &row->previous, &row->session,
                      (int64_t)row->size, row->received, row->delta ? &row->base : NULL, (int64_t)row->chain,
                      cf_span_of(row->summary, row->summary_size)));
-    if (until)
-        CF_TRY(cf_records_retain_point(records, &row->id, *until));
+    if (until) CF_TRY(cf_records_retain_point(records, &row->id, *until));
     return cf_db_run(records->db, NULL,
-                     "UPDATE servers SET newest=?,newest_counter=?,last_point=? WHERE id=? AND newest_counter<?", "piihi",
-                     &row->id, (int64_t)row->counter, row->received, &row->server, (int64_t)row->counter);
+                     "UPDATE servers SET newest=?,newest_counter=?,last_point=? WHERE id=? AND newest_counter<?",
+                     "piihi", &row->id, (int64_t)row->counter, row->received, &row->server, (int64_t)row->counter);
 }
 
 cf_err *cf_records_retain_point(cf_records *records, const cf_id32 *id, int64_t until) {
@@ -110,8 +109,8 @@ cf_err *cf_records_list_slots(cf_records *records, const cf_id16 *server, uint32
 }
 
 cf_err *cf_records_add_record(cf_records *records, const cf_id16 *server, const cf_id16 *session, cf_span record) {
-    return cf_db_run(records->db, NULL, "INSERT INTO records(server,session,record) VALUES(?,?,?)", "hhb", server, session,
-                     record);
+    return cf_db_run(records->db, NULL, "INSERT INTO records(server,session,record) VALUES(?,?,?)", "hhb", server,
+                     session, record);
 }
 
 cf_err *cf_records_get_record(cf_records *records, const cf_id16 *server, const cf_id16 *session, bool *found,

@@ -163,8 +163,8 @@ typedef struct cf_lease_row {
 /* cf_records_put_lease: points is count IDs of 32 bytes; replaces one of the same ID. */
 cf_err *cf_records_put_lease(cf_records *records, const cf_lease_row *row, cf_span points)
     __attribute__((warn_unused_result));
-cf_err *cf_records_renew_lease(cf_records *records, const cf_id16 *server, const cf_id16 *id, int64_t expires, bool *found)
-    __attribute__((warn_unused_result));
+cf_err *cf_records_renew_lease(cf_records *records, const cf_id16 *server, const cf_id16 *id, int64_t expires,
+                               bool *found) __attribute__((warn_unused_result));
 cf_err *cf_records_has_lease(cf_records *records, const cf_id16 *server, const cf_id16 *id, bool *found)
     __attribute__((warn_unused_result));
 cf_err *cf_records_count_leases(cf_records *records, const cf_id16 *server, size_t *count)
@@ -191,8 +191,8 @@ cf_err *cf_records_find_pack(cf_records *records, const cf_id16 *server, uint64_
 cf_err *cf_records_get_tail(cf_records *records, const cf_id16 *server, uint64_t number, cf_buf *header, cf_buf *tail)
     __attribute__((warn_unused_result));
 /* Ascending, numbers above after, at most limit. */
-cf_err *cf_records_list_packs(cf_records *records, const cf_id16 *server, uint64_t after, size_t limit, cf_pack_row **rows,
-                              size_t *count) __attribute__((warn_unused_result));
+cf_err *cf_records_list_packs(cf_records *records, const cf_id16 *server, uint64_t after, size_t limit,
+                              cf_pack_row **rows, size_t *count) __attribute__((warn_unused_result));
 cf_err *cf_records_pack_totals(cf_records *records, const cf_id16 *server, uint64_t *packs, uint64_t *bytes)
     __attribute__((warn_unused_result));
 
@@ -217,7 +217,8 @@ cf_err *cf_records_find_point(cf_records *records, const cf_id16 *server, const 
 cf_err *cf_records_list_points(cf_records *records, const cf_id16 *server, cf_point_row **rows, size_t *count)
     __attribute__((warn_unused_result));
 
-cf_err *cf_records_retain_point(cf_records *records, const cf_id32 *id, int64_t until) __attribute__((warn_unused_result));
+cf_err *cf_records_retain_point(cf_records *records, const cf_id32 *id, int64_t until)
+    __attribute__((warn_unused_result));
 
 /* Key slots (276 bytes) and key records (132 bytes). cf_records_get_*: appended to out. */
 cf_err *cf_records_add_slot(cf_records *records, const cf_id16 *server, uint32_t number, cf_span slot)
@@ -228,8 +229,8 @@ cf_err *cf_records_list_slots(cf_records *records, const cf_id16 *server, uint32
     __attribute__((warn_unused_result));
 cf_err *cf_records_add_record(cf_records *records, const cf_id16 *server, const cf_id16 *session, cf_span record)
     __attribute__((warn_unused_result));
-cf_err *cf_records_get_record(cf_records *records, const cf_id16 *server, const cf_id16 *session, bool *found, cf_buf *out)
-    __attribute__((warn_unused_result));
+cf_err *cf_records_get_record(cf_records *records, const cf_id16 *server, const cf_id16 *session, bool *found,
+                              cf_buf *out) __attribute__((warn_unused_result));
 
 /* Jobs: what agents report. */
 typedef struct cf_job_row {

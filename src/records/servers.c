@@ -11,8 +11,7 @@ cf_err *cf_records_add_server(cf_records *records, const cf_server_row *row) {
                      (int64_t)row->generation, (int64_t)row->next_number);
 }
 
-#define SERVER_COLUMNS                                                                                             \
-    "id,name,auth_key,instance,registered,generation,next_number,newest,newest_counter,last_point"
+#define SERVER_COLUMNS "id,name,auth_key,instance,registered,generation,next_number,newest,newest_counter,last_point"
 
 static cf_err *read_server(const cf_db_rows *rows, cf_server_row *row) {
     *row = (cf_server_row){0};
@@ -46,7 +45,8 @@ cf_err *cf_records_find_server(cf_records *records, const cf_id16 *id, bool *fou
 cf_err *cf_records_find_server_named(cf_records *records, const char *name, bool *found, cf_server_row *row) {
     CF_AUTO_ROWS cf_db_rows rows = {0};
     CF_TRY(cf_db_query(records->db, &rows,
-                       "SELECT " SERVER_COLUMNS " FROM servers WHERE name=? ORDER BY registered,id LIMIT 1", "s", name));
+                       "SELECT " SERVER_COLUMNS " FROM servers WHERE name=? ORDER BY registered,id LIMIT 1", "s",
+                       name));
     return one_server(&rows, found, row);
 }
 
@@ -81,8 +81,9 @@ cf_err *cf_records_set_next_number(cf_records *records, const cf_id16 *id, uint6
 }
 
 cf_err *cf_records_add_token(cf_records *records, const cf_token_row *row) {
-    return cf_db_run(records->db, NULL, "INSERT INTO tokens(sha256,server,agent,issued,expires,revoked) VALUES(?,?,?,?,?,?)",
-                     "phiiii", &row->sha256, &row->server, (int64_t)row->agent, row->issued, row->expires, row->revoked);
+    return cf_db_run(records->db, NULL,
+                     "INSERT INTO tokens(sha256,server,agent,issued,expires,revoked) VALUES(?,?,?,?,?,?)", "phiiii",
+                     &row->sha256, &row->server, (int64_t)row->agent, row->issued, row->expires, row->revoked);
 }
 
 static cf_err *read_token(const cf_db_rows *rows, cf_token_row *row) {
@@ -99,8 +100,8 @@ static cf_err *read_token(const cf_db_rows *rows, cf_token_row *row) {
 cf_err *cf_records_find_token(cf_records *records, const cf_id32 *sha256, bool *found, cf_token_row *row) {
     CF_AUTO_ROWS cf_db_rows rows = {0};
     bool there = false;
-    CF_TRY(cf_db_query(records->db, &rows, "SELECT sha256,server,agent,issued,expires,revoked FROM tokens WHERE sha256=?",
-                       "p", sha256));
+    CF_TRY(cf_db_query(records->db, &rows,
+                       "SELECT sha256,server,agent,issued,expires,revoked FROM tokens WHERE sha256=?", "p", sha256));
     CF_TRY(cf_db_next(&rows, &there));
     if (there) CF_TRY(read_token(&rows, row));
     *found = there;
@@ -136,7 +137,8 @@ cf_err *cf_records_drop_expired_tokens(cf_records *records, int64_t before) {
 }
 
 cf_err *cf_records_add_credentials(cf_records *records, const cf_credentials_row *row) {
-    return cf_db_run(records->db, NULL, "INSERT INTO credentials(secret_sha256,purpose,issued,expires,sequence) VALUES(?,?,?,?,?)",
+    return cf_db_run(records->db, NULL,
+                     "INSERT INTO credentials(secret_sha256,purpose,issued,expires,sequence) VALUES(?,?,?,?,?)",
                      "psiii", &row->secret_sha256, row->purpose, row->issued, row->expires, (int64_t)row->sequence);
 }
 
@@ -162,8 +164,8 @@ cf_err *cf_records_find_credentials(cf_records *records, const cf_id32 *secret_s
 }
 
 cf_err *cf_records_add_challenge(cf_records *records, const cf_challenge_row *row) {
-    return cf_db_run(records->db, NULL, "INSERT INTO challenges(challenge,server,expires,used_for) VALUES(?,?,?,?)", "phip",
-                     &row->challenge, &row->server, row->expires, row->used ? &row->used_for : NULL);
+    return cf_db_run(records->db, NULL, "INSERT INTO challenges(challenge,server,expires,used_for) VALUES(?,?,?,?)",
+                     "phip", &row->challenge, &row->server, row->expires, row->used ? &row->used_for : NULL);
 }
 
 cf_err *cf_records_find_challenge(cf_records *records, const cf_id32 *challenge, bool *found, cf_challenge_row *row) {
@@ -175,13 +177,15 @@ cf_err *cf_records_find_challenge(cf_records *records, const cf_id32 *challenge,
     *found = there;
     if (!there) return NULL;
     *row = (cf_challenge_row){.challenge = *challenge, .expires = cf_db_int(&rows, 1)};
-    if (!cf_db_bytes(&rows, 0, row->server.bytes, 16)) return cf_fail(CF_ERR_DATABASE, "a challenge's row is malformed");
+    if (!cf_db_bytes(&rows, 0, row->server.bytes, 16))
+        return cf_fail(CF_ERR_DATABASE, "a challenge's row is malformed");
     row->used = cf_db_bytes(&rows, 2, row->used_for.bytes, 32);
     return NULL;
 }
 
 cf_err *cf_records_use_challenge(cf_records *records, const cf_id32 *challenge, const cf_id32 *used_for) {
-    return cf_db_run(records->db, NULL, "UPDATE challenges SET used_for=? WHERE challenge=?", "pp", used_for, challenge);
+    return cf_db_run(records->db, NULL, "UPDATE challenges SET used_for=? WHERE challenge=?", "pp", used_for,
+                     challenge);
 }
 
 cf_err *cf_records_drop_challenges(cf_records *records, int64_t before) {

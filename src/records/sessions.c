@@ -7,8 +7,8 @@ cf_err *cf_records_add_session(cf_records *records, const cf_session_row *row) {
     return cf_db_run(records->db, NULL,
                      "INSERT INTO sessions(server,id,instance,job,generation,opened,lease_until,state)"
                      " VALUES(?,?,?,?,?,?,?,?)",
-                     "hhhhiiis", &row->server, &row->id, &row->instance, &row->job, (int64_t)row->generation, row->opened,
-                     row->lease_until, row->state);
+                     "hhhhiiis", &row->server, &row->id, &row->instance, &row->job, (int64_t)row->generation,
+                     row->opened, row->lease_until, row->state);
 }
 
 static cf_err *one_session(cf_db_rows *rows, bool *found, cf_session_row *row) {
@@ -32,40 +32,42 @@ static cf_err *one_session(cf_db_rows *rows, bool *found, cf_session_row *row) {
 cf_err *cf_records_find_session(cf_records *records, const cf_id16 *server, const cf_id16 *id, bool *found,
                                 cf_session_row *row) {
     CF_AUTO_ROWS cf_db_rows rows = {0};
-    CF_TRY(cf_db_query(records->db, &rows, "SELECT " SESSION_COLUMNS " FROM sessions WHERE server=? AND id=?", "hh", server,
-                       id));
+    CF_TRY(cf_db_query(records->db, &rows, "SELECT " SESSION_COLUMNS " FROM sessions WHERE server=? AND id=?", "hh",
+                       server, id));
     return one_session(&rows, found, row);
 }
 
 cf_err *cf_records_find_open_session(cf_records *records, const cf_id16 *server, bool *found, cf_session_row *row) {
     CF_AUTO_ROWS cf_db_rows rows = {0};
-    CF_TRY(cf_db_query(records->db, &rows, "SELECT " SESSION_COLUMNS " FROM sessions WHERE server=? AND state='open'", "h",
-                       server));
+    CF_TRY(cf_db_query(records->db, &rows, "SELECT " SESSION_COLUMNS " FROM sessions WHERE server=? AND state='open'",
+                       "h", server));
     return one_session(&rows, found, row);
 }
 
 cf_err *cf_records_renew_session(cf_records *records, const cf_id16 *server, const cf_id16 *id, int64_t lease_until) {
-    return cf_db_run(records->db, NULL, "UPDATE sessions SET lease_until=? WHERE server=? AND id=? AND state='open'", "ihh",
-                     lease_until, server, id);
+    return cf_db_run(records->db, NULL, "UPDATE sessions SET lease_until=? WHERE server=? AND id=? AND state='open'",
+                     "ihh", lease_until, server, id);
 }
 
 cf_err *cf_records_end_session(cf_records *records, const cf_id16 *server, const cf_id16 *id, const char *state) {
-    return cf_db_run(records->db, NULL, "UPDATE sessions SET state=? WHERE server=? AND id=? AND state='open'", "shh", state,
-                     server, id);
+    return cf_db_run(records->db, NULL, "UPDATE sessions SET state=? WHERE server=? AND id=? AND state='open'", "shh",
+                     state, server, id);
 }
 
 cf_err *cf_records_expire_sessions(cf_records *records, int64_t now, int64_t forget, int *expired) {
-    CF_TRY(cf_db_run(records->db, expired, "UPDATE sessions SET state='expired' WHERE state='open' AND lease_until<?", "i",
-                     now));
+    CF_TRY(cf_db_run(records->db, expired, "UPDATE sessions SET state='expired' WHERE state='open' AND lease_until<?",
+                     "i", now));
     return cf_db_run(records->db, NULL, "DELETE FROM sessions WHERE state!='open' AND lease_until<?", "i", forget);
 }
 
 cf_err *cf_records_add_block(cf_records *records, const cf_block_row *row) {
     return cf_db_run(records->db, NULL, "INSERT INTO number_blocks(server,first,count,session,after) VALUES(?,?,?,?,?)",
-                     "hiihi", &row->server, (int64_t)row->first, (int64_t)row->count, &row->session, (int64_t)row->after);
+                     "hiihi", &row->server, (int64_t)row->first, (int64_t)row->count, &row->session,
+                     (int64_t)row->after);
 }
 
-static cf_err *one_block(cf_db_rows *rows, bool *found, const cf_id16 *server, const cf_id16 *session, cf_block_row *row) {
+static cf_err *one_block(cf_db_rows *rows, bool *found, const cf_id16 *server, const cf_id16 *session,
+                         cf_block_row *row) {
     bool there = false;
     CF_TRY(cf_db_next(rows, &there));
     *found = there;
@@ -79,8 +81,8 @@ cf_err *cf_records_find_block_after(cf_records *records, const cf_id16 *server, 
                                     bool *found, cf_block_row *row) {
     CF_AUTO_ROWS cf_db_rows rows = {0};
     CF_TRY(cf_db_query(records->db, &rows,
-                       "SELECT first,count,after FROM number_blocks WHERE server=? AND session=? AND after=?", "hhi", server,
-                       session, (int64_t)after));
+                       "SELECT first,count,after FROM number_blocks WHERE server=? AND session=? AND after=?", "hhi",
+                       server, session, (int64_t)after));
     return one_block(&rows, found, server, session, row);
 }
 
@@ -100,8 +102,9 @@ cf_err *cf_records_drop_block(cf_records *records, const cf_block_row *row) {
 }
 
 cf_err *cf_records_put_lease(cf_records *records, const cf_lease_row *row, cf_span points) {
-    return cf_db_run(records->db, NULL, "INSERT OR REPLACE INTO read_leases(server,id,kind,points,expires) VALUES(?,?,?,?,?)",
-                     "hhsbi", &row->server, &row->id, row->kind, points, row->expires);
+    return cf_db_run(records->db, NULL,
+                     "INSERT OR REPLACE INTO read_leases(server,id,kind,points,expires) VALUES(?,?,?,?,?)", "hhsbi",
+                     &row->server, &row->id, row->kind, points, row->expires);
 }
 
 cf_err *cf_records_renew_lease(cf_records *records, const cf_id16 *server, const cf_id16 *id, int64_t expires,
@@ -123,7 +126,8 @@ static cf_err *count_rows(cf_db_rows *rows, size_t *count) {
 cf_err *cf_records_has_lease(cf_records *records, const cf_id16 *server, const cf_id16 *id, bool *found) {
     CF_AUTO_ROWS cf_db_rows rows = {0};
     size_t count = 0;
-    CF_TRY(cf_db_query(records->db, &rows, "SELECT count(*) FROM read_leases WHERE server=? AND id=?", "hh", server, id));
+    CF_TRY(
+        cf_db_query(records->db, &rows, "SELECT count(*) FROM read_leases WHERE server=? AND id=?", "hh", server, id));
     CF_TRY(count_rows(&rows, &count));
     *found = count > 0;
     return NULL;

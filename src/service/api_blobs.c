@@ -21,7 +21,8 @@ static const char *get_query(const void *context, const char *name) {
 }
 
 static cf_err *check_url(cf_call *call, bool is_upload, cf_blob *blob) {
-    return cf_blob_check(call->vault->row.url_key, is_upload, call->argument, get_query, call->exchange, call->now, blob);
+    return cf_blob_check(call->vault->row.url_key, is_upload, call->argument, get_query, call->exchange, call->now,
+                         blob);
 }
 
 cf_err *cf_api_blob_start(cf_call *call) {
@@ -31,8 +32,9 @@ cf_err *cf_api_blob_start(cf_call *call) {
     CF_TRY(check_url(call, true, &state->blob));
     uint64_t length = cf_http_content_length(call->exchange);
     if (length != UINT64_MAX && length != state->blob.size)
-        return cf_fail_reason(CF_ERR_UPLOAD_REFUSED, "size", "%" PRIu64 " bytes were announced for this address, not %" PRIu64,
-                              state->blob.size, length);
+        return cf_fail_reason(CF_ERR_UPLOAD_REFUSED, "size",
+                              "%" PRIu64 " bytes were announced for this address, not %" PRIu64, state->blob.size,
+                              length);
     cf_name_pack(&state->blob.server, state->blob.number, &state->blob.session, 0, state->key);
     CF_TRY(cf_xxh3_stream_new(&state->sum));
     return cf_objects_put_open(call->vault->objects, state->key, &state->writer);
@@ -159,7 +161,8 @@ cf_err *cf_api_blob_get(cf_call *call) {
     if (!whole) cf_http_add_header(call->exchange, "Content-Range", range);
     cf_http_add_header(call->exchange, "Accept-Ranges", "bytes");
     cf_http_add_header(call->exchange, "Content-Type", "application/octet-stream");
-    cf_http_reply_stream(call->exchange, whole ? 200 : 206, length, &(cf_http_source){state, read_download, finish_download});
+    cf_http_reply_stream(call->exchange, whole ? 200 : 206, length,
+                         &(cf_http_source){state, read_download, finish_download});
     call->streamed = true;
     return NULL;
 }

@@ -88,17 +88,24 @@ static cf_err *add_row(cf_call *call, const commit *what) {
     cf_session_row session;
     CF_TRY(cf_call_session(call, &what->session, &session)); /* again: it may have been taken over meanwhile */
     CF_TRY(check_follows(call, what));
-    cf_point_row row = {.id = what->id, .previous = what->frame.previous, .server = call->token.server,
-                        .session = what->session, .counter = what->frame.counter, .size = call->body.size,
-                        .received = call->now, .has_retain_until = what->has_retain_until,
-                        .retain_until = what->retain_until, .delta = what->map_header.delta,
-                        .base = what->map_header.base, .chain = what->map_header.delta ? what->map_header.chain : 0,
+    cf_point_row row = {.id = what->id,
+                        .previous = what->frame.previous,
+                        .server = call->token.server,
+                        .session = what->session,
+                        .counter = what->frame.counter,
+                        .size = call->body.size,
+                        .received = call->now,
+                        .has_retain_until = what->has_retain_until,
+                        .retain_until = what->retain_until,
+                        .delta = what->map_header.delta,
+                        .base = what->map_header.base,
+                        .chain = what->map_header.delta ? what->map_header.chain : 0,
                         .summary_size = what->frame.summary.size};
     memcpy(row.summary, what->frame.summary.data, what->frame.summary.size);
     if (what->has_retain_until)
         CF_TRY(cf_vault_journal(call->vault, CF_JOURNAL_POINT_RETAINED,
-                                json_pack("{so,so,so}", "server_id", cf_value_hex(call->token.server.bytes, 16), "point",
-                                          cf_value_hex(what->id.bytes, 32), "until",
+                                json_pack("{so,so,so}", "server_id", cf_value_hex(call->token.server.bytes, 16),
+                                          "point", cf_value_hex(what->id.bytes, 32), "until",
                                           json_integer((json_int_t)what->retain_until)),
                                 NULL));
     return cf_records_add_point(call->vault->records, &row);

@@ -7,13 +7,13 @@
 enum { JOBS_MAX = 1000, JOBS_DEFAULT = 100, ERROR_MAX = 65536 };
 
 static const char *const job_types[] = {"backup", "restore", "verify", "mount", "other"};
-static const char *const job_states[] = {"running", "completed", "completed_with_warnings", "failed", "cancelled",
-                                         "interrupted"};
+static const char *const job_states[] = {"running", "completed", "completed_with_warnings",
+                                         "failed",  "cancelled", "interrupted"};
 
 json_t *cf_job_value(const cf_job_row *row) {
     json_t *error = row->error ? json_loads(row->error, JSON_DECODE_ANY, NULL) : NULL;
-    return json_pack("{so,ss,ss,ss,so,so,so,so,so,so,so}", "id", cf_value_hex(row->id.bytes, 16), "type", row->type, "status",
-                     row->status, "host", row->host, "started", cf_value_time(row->started), "finished",
+    return json_pack("{so,ss,ss,ss,so,so,so,so,so,so,so}", "id", cf_value_hex(row->id.bytes, 16), "type", row->type,
+                     "status", row->status, "host", row->host, "started", cf_value_time(row->started), "finished",
                      row->finished ? cf_value_time(row->finished) : json_null(), "bytes", cf_value_number(row->bytes),
                      "bytes_sent", cf_value_number(row->bytes_sent), "point_id",
                      row->has_point ? cf_value_hex(row->point.bytes, 32) : json_null(), "warnings",

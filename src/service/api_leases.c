@@ -17,7 +17,8 @@ static cf_err *read_points(cf_call *call, cf_json_reader *reader, cf_buf *points
             return NULL;
         }
         CF_TRY(cf_records_find_point(call->vault->records, &call->token.server, &id, &found, &row));
-        if (!found) return cf_fail(CF_ERR_UNKNOWN_OBJECT, "this server has no recovery point %s", json_string_value(value));
+        if (!found)
+            return cf_fail(CF_ERR_UNKNOWN_OBJECT, "this server has no recovery point %s", json_string_value(value));
         cf_buf_put(points, id.bytes, 32);
     }
     return NULL;
@@ -62,7 +63,8 @@ cf_err *cf_api_leases_renew(cf_call *call) {
     bool found = false;
     CF_TRY(cf_call_argument(call, id.bytes, 16));
     CF_TRY(cf_records_drop_expired_leases(call->vault->records, call->now));
-    CF_TRY(cf_records_renew_lease(call->vault->records, &call->token.server, &id, call->now + CF_READ_LEASE_SECONDS, &found));
+    CF_TRY(cf_records_renew_lease(call->vault->records, &call->token.server, &id, call->now + CF_READ_LEASE_SECONDS,
+                                  &found));
     if (!found) return cf_fail(CF_ERR_UNKNOWN_OBJECT, "this server has no read lease %s", call->argument);
     return reply_lease(call);
 }

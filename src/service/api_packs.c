@@ -31,12 +31,14 @@ static cf_err *check_number(cf_call *call, const announced *what, bool *committe
     CF_TRY(cf_records_find_pack(call->vault->records, &call->token.server, what->number, &found, &row));
     *committed = found;
     if (found) {
-        if (cf_id16_equal(&row.session, &what->session) && row.size == what->size && memcmp(row.xxh3, what->xxh3, 16) == 0)
+        if (cf_id16_equal(&row.session, &what->session) && row.size == what->size &&
+            memcmp(row.xxh3, what->xxh3, 16) == 0)
             return NULL;
         return cf_fail_reason(CF_ERR_OBJECT_CONFLICT, "committed", "pack %llu was committed with other bytes",
                               (unsigned long long)what->number);
     }
-    CF_TRY(cf_records_find_block_of(call->vault->records, &call->token.server, &what->session, what->number, &found, &block));
+    CF_TRY(cf_records_find_block_of(call->vault->records, &call->token.server, &what->session, what->number, &found,
+                                    &block));
     if (found) return NULL;
     return cf_fail_reason(CF_ERR_FORBIDDEN, "number", "pack number %llu was not handed to this session",
                           (unsigned long long)what->number);
@@ -70,14 +72,18 @@ cf_err *cf_api_packs_upload(cf_call *call) {
     CF_TRY(err ? err : malformed);
     CF_TRY(check_number(call, &what, &committed));
     if (committed) return cf_call_reply(call, 200, json_pack("{sb}", "committed", 1));
-    cf_blob blob = {.upload = true, .server = call->token.server, .session = what.session, .number = what.number,
-                    .size = what.size, .expires = call->now + CF_URL_SECONDS};
+    cf_blob blob = {.upload = true,
+                    .server = call->token.server,
+                    .session = what.session,
+                    .number = what.number,
+                    .size = what.size,
+                    .expires = call->now + CF_URL_SECONDS};
     memcpy(blob.xxh3, what.xxh3, 16);
     CF_AUTO_FREE char *url = NULL;
     CF_TRY(make_url(call, &blob, &url));
-    return cf_call_reply(call, 200,
-                         json_pack("{ss,ss,s{},so}", "method", "PUT", "url", url, "headers", "expires",
-                                   cf_value_time(blob.expires)));
+    return cf_call_reply(
+        call, 200,
+        json_pack("{ss,ss,s{},so}", "method", "PUT", "url", url, "headers", "expires", cf_value_time(blob.expires)));
 }
 
 static cf_err *check_frame(const cf_call *call, const announced *what, const cf_pack_frame *frame, cf_span tail) {
@@ -85,7 +91,8 @@ static cf_err *check_frame(const cf_call *call, const announced *what, const cf_
         return cf_fail_reason(CF_ERR_UPLOAD_REFUSED, "tail", "the stored pack does not end as announced");
     if (!cf_id16_equal(&frame->header.server, &call->token.server) ||
         !cf_id16_equal(&frame->header.session, &what->session) || frame->header.number != what->number)
-        return cf_fail_reason(CF_ERR_UPLOAD_REFUSED, "header", "the pack's header names another server, session or number");
+        return cf_fail_reason(CF_ERR_UPLOAD_REFUSED, "header",
+                              "the pack's header names another server, session or number");
     return NULL;
 }
 
@@ -155,7 +162,10 @@ static cf_err *describe_pack(cf_call *call, uint64_t number, json_t **out) {
         return NULL;
     }
     CF_TRY(cf_records_get_tail(call->vault->records, &row.server, number, &header, &tail));
-    cf_blob blob = {.server = row.server, .session = row.session, .number = number, .size = row.size,
+    cf_blob blob = {.server = row.server,
+                    .session = row.session,
+                    .number = number,
+                    .size = row.size,
                     .expires = call->now + CF_URL_SECONDS};
     memcpy(blob.xxh3, row.xxh3, 16);
     CF_TRY(make_url(call, &blob, &url));
@@ -171,7 +181,8 @@ cf_err *cf_api_packs_download(cf_call *call) {
     const json_t *numbers = cf_json_read_array(&reader, "packs", DOWNLOADS_MAX);
     for (size_t i = 0; i < json_array_size(numbers); i++) {
         json_int_t number = json_integer_value(json_array_get(numbers, i));
-        if (number < 1 || (uint64_t)number > CF_PACK_NUMBER_MAX) cf_json_refuse(&reader, "packs", "has no pack numbers");
+        if (number < 1 || (uint64_t)number > CF_PACK_NUMBER_MAX)
+            cf_json_refuse(&reader, "packs", "has no pack numbers");
     }
     CF_TRY(cf_json_done(&reader));
     json_t *list = json_array();
@@ -197,10 +208,10 @@ cf_err *cf_api_packs_list(cf_call *call) {
     if (more) count = (size_t)limit;
     json_t *list = json_array();
     for (size_t i = 0; i < count && list; i++) {
-        json_t *one = json_pack("{so,so,ss,so,so}", "number", cf_value_number(rows[i].number), "session",
-                                cf_value_hex(rows[i].session.bytes, 16), "kind",
-                                rows[i].kind == CF_KIND_TREE ? "tree" : "data", "size", cf_value_number(rows[i].size),
-                                "segments", cf_value_number(rows[i].segments));
+        json_t *one =
+            json_pack("{so,so,ss,so,so}", "number", cf_value_number(rows[i].number), "session",
+                      cf_value_hex(rows[i].session.bytes, 16), "kind", rows[i].kind == CF_KIND_TREE ? "tree" : "data",
+                      "size", cf_value_number(rows[i].size), "segments", cf_value_number(rows[i].segments));
         if (json_array_append_new(list, one) != 0) {
             json_decref(list);
             list = NULL;

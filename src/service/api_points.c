@@ -6,16 +6,16 @@
 #include "service/values.h"
 
 json_t *cf_summary_value(const cf_summary *summary) {
-    return json_pack("{ss,ss,sb,so,so,so,so,so,so,so,so,so,so,so,so,so}", "selection",
-                     summary->selection == CF_SELECTION_MANUAL ? "manual" : "policy", "scan",
-                     summary->tracked ? "tracked" : "full", "with_warnings", (int)summary->with_warnings, "started",
-                     cf_value_time((int64_t)summary->started), "finished", cf_value_time((int64_t)summary->finished), "files",
-                     cf_value_number(summary->files), "directories", cf_value_number(summary->directories), "others",
-                     cf_value_number(summary->others), "bytes", cf_value_number(summary->bytes), "files_new",
-                     cf_value_number(summary->files_new), "files_changed", cf_value_number(summary->files_changed),
-                     "files_unchanged", cf_value_number(summary->files_unchanged), "bytes_read",
-                     cf_value_number(summary->bytes_read), "bytes_stored", cf_value_number(summary->bytes_stored), "warnings",
-                     cf_value_number(summary->warnings), "selection_id", cf_value_hex(summary->selection_id.bytes, 16));
+    return json_pack(
+        "{ss,ss,sb,so,so,so,so,so,so,so,so,so,so,so,so,so}", "selection",
+        summary->selection == CF_SELECTION_MANUAL ? "manual" : "policy", "scan", summary->tracked ? "tracked" : "full",
+        "with_warnings", (int)summary->with_warnings, "started", cf_value_time((int64_t)summary->started), "finished",
+        cf_value_time((int64_t)summary->finished), "files", cf_value_number(summary->files), "directories",
+        cf_value_number(summary->directories), "others", cf_value_number(summary->others), "bytes",
+        cf_value_number(summary->bytes), "files_new", cf_value_number(summary->files_new), "files_changed",
+        cf_value_number(summary->files_changed), "files_unchanged", cf_value_number(summary->files_unchanged),
+        "bytes_read", cf_value_number(summary->bytes_read), "bytes_stored", cf_value_number(summary->bytes_stored),
+        "warnings", cf_value_number(summary->warnings), "selection_id", cf_value_hex(summary->selection_id.bytes, 16));
 }
 
 json_t *cf_point_value(const cf_point_row *row) {

@@ -9,8 +9,8 @@ cf_err *cf_api_credentials_check(cf_call *call) {
     const cf_vault_row *vault = &call->vault->row;
     return cf_call_reply(call, 200,
                          json_pack("{ss,so,so,ss}", "purpose", call->credentials.purpose, "expires",
-                                   cf_value_time(call->credentials.expires), "vault_id", cf_value_hex(vault->id.bytes, 16),
-                                   "vault_name", vault->name));
+                                   cf_value_time(call->credentials.expires), "vault_id",
+                                   cf_value_hex(vault->id.bytes, 16), "vault_name", vault->name));
 }
 
 cf_err *cf_api_servers_list(cf_call *call) {
@@ -40,7 +40,8 @@ typedef struct registration {
 static cf_err *read_registration(cf_call *call, registration *what) {
     cf_json_reader reader = cf_call_read(call);
     cf_json_read_hex(&reader, "server_id", what->server.id.bytes, 16);
-    snprintf(what->server.name, sizeof what->server.name, "%s", cf_json_read_text(&reader, "name", 1, CF_SERVER_NAME_MAX));
+    snprintf(what->server.name, sizeof what->server.name, "%s",
+             cf_json_read_text(&reader, "name", 1, CF_SERVER_NAME_MAX));
     cf_json_read_hex(&reader, "auth_key", what->server.auth_key, 32);
     cf_json_read_base64(&reader, "slot", CF_SLOT_BYTES, &what->slot);
     cf_json_read_hex(&reader, "instance", what->server.instance.bytes, 16);
@@ -82,8 +83,8 @@ static cf_err *compare_known(cf_call *call, const registration *what, bool *same
 static cf_err *journal_registration(cf_vault *vault, const registration *what) {
     CF_TRY(cf_vault_journal(vault, CF_JOURNAL_SERVER_REGISTERED,
                             json_pack("{so,ss,so,so}", "server_id", cf_value_hex(what->server.id.bytes, 16), "name",
-                                      what->server.name, "auth_key", cf_value_hex(what->server.auth_key, 32), "instance",
-                                      cf_value_hex(what->server.instance.bytes, 16)),
+                                      what->server.name, "auth_key", cf_value_hex(what->server.auth_key, 32),
+                                      "instance", cf_value_hex(what->server.instance.bytes, 16)),
                             NULL));
     CF_TRY(cf_vault_journal(vault, CF_JOURNAL_TOKEN_ISSUED,
                             json_pack("{so,so,ss,si}", "server_id", cf_value_hex(what->server.id.bytes, 16),
@@ -116,9 +117,9 @@ static cf_err *add_server(cf_call *call, const registration *what) {
     CF_TRY(cf_records_add_server(vault->records, &what->server));
     CF_TRY(cf_records_add_token(vault->records, &what->token));
     CF_TRY(cf_records_add_slot(vault->records, &what->server.id, 1, cf_buf_span(&what->slot)));
-    return cf_call_reply(call, 200,
-                         json_pack("{so,ss}", "server_id", cf_value_hex(what->server.id.bytes, 16), "name",
-                                   what->server.name));
+    return cf_call_reply(
+        call, 200,
+        json_pack("{so,ss}", "server_id", cf_value_hex(what->server.id.bytes, 16), "name", what->server.name));
 }
 
 cf_err *cf_api_servers_add(cf_call *call) {

@@ -21,13 +21,12 @@ cf_err *cf_api_self(cf_call *call) {
         json_decref(slots);
         slots = NULL;
     }
-    return cf_call_reply(
-        call, 200,
-        json_pack("{so,ss,so,so,so,so,so,ss,so}", "server_id", cf_value_hex(server.id.bytes, 16), "name", server.name,
-                  "vault_id", cf_value_hex(call->vault->row.id.bytes, 16), "epoch",
-                  cf_value_hex(call->vault->row.epoch.bytes, 16), "generation", cf_value_number(server.generation), "newest",
-                  newest_of(&server), "slots", slots, "purpose", call->token.agent ? "agent" : "read", "time",
-                  cf_value_time(call->now)));
+    return cf_call_reply(call, 200,
+                         json_pack("{so,ss,so,so,so,so,so,ss,so}", "server_id", cf_value_hex(server.id.bytes, 16),
+                                   "name", server.name, "vault_id", cf_value_hex(call->vault->row.id.bytes, 16),
+                                   "epoch", cf_value_hex(call->vault->row.epoch.bytes, 16), "generation",
+                                   cf_value_number(server.generation), "newest", newest_of(&server), "slots", slots,
+                                   "purpose", call->token.agent ? "agent" : "read", "time", cf_value_time(call->now)));
 }
 
 static cf_err *rename_server(cf_call *call, const char *name) {
@@ -50,8 +49,8 @@ cf_err *cf_api_self_rename(cf_call *call) {
 
 static cf_err *revoke_token(cf_call *call) {
     CF_TRY(cf_vault_journal(call->vault, CF_JOURNAL_TOKEN_REVOKED,
-                            json_pack("{so,so}", "server_id", cf_value_hex(call->token.server.bytes, 16), "token_sha256",
-                                      cf_value_hex(call->token.sha256.bytes, 32)),
+                            json_pack("{so,so}", "server_id", cf_value_hex(call->token.server.bytes, 16),
+                                      "token_sha256", cf_value_hex(call->token.sha256.bytes, 32)),
                             NULL));
     return cf_records_revoke_token(call->vault->records, &call->token.sha256, call->now);
 }

@@ -26,8 +26,8 @@ static cf_err *take_block(cf_call *call, const cf_id16 *session, uint64_t after,
     uint64_t end = block->first + block->count;
     if (end > CF_PACK_NUMBER_MAX) return cf_fail(CF_ERR_TOO_LARGE, "this server has used all pack numbers");
     CF_TRY(cf_vault_journal(call->vault, CF_JOURNAL_NUMBERS_RESERVED,
-                            json_pack("{so,so,so,so,so}", "server_id", cf_value_hex(call->token.server.bytes, 16), "end",
-                                      cf_value_number(end), "first", cf_value_number(block->first), "session",
+                            json_pack("{so,so,so,so,so}", "server_id", cf_value_hex(call->token.server.bytes, 16),
+                                      "end", cf_value_number(end), "first", cf_value_number(block->first), "session",
                                       cf_value_hex(session->bytes, 16), "after", cf_value_number(after)),
                             NULL));
     CF_TRY(cf_records_add_block(records, block));
@@ -50,17 +50,16 @@ static cf_err *open_fresh(cf_call *call, const cf_session_row *wanted) {
 static cf_err *reply_open(cf_call *call, const cf_session_row *session, const cf_block_row *block) {
     cf_server_row server;
     CF_TRY(cf_call_server(call, &server));
-    json_t *newest = server.has_newest
-                         ? json_pack("{so,so}", "id", cf_value_hex(server.newest.bytes, 32), "counter",
-                                     cf_value_number(server.newest_counter))
-                         : json_null();
+    json_t *newest = server.has_newest ? json_pack("{so,so}", "id", cf_value_hex(server.newest.bytes, 32), "counter",
+                                                   cf_value_number(server.newest_counter))
+                                       : json_null();
     /* Nothing is reclaimed yet, so the feed of retired segments is empty in every generation. */
-    return cf_call_reply(
-        call, 200,
-        json_pack("{so,so,so,s[],s{so,so},si,so}", "session", cf_value_hex(session->id.bytes, 16), "epoch",
-                  cf_value_hex(call->vault->row.epoch.bytes, 16), "generation", cf_value_number(server.generation), "feed",
-                  "numbers", "first", cf_value_number(block->first), "count", cf_value_number(block->count),
-                  "lease_seconds", CF_SESSION_LEASE_SECONDS, "newest", newest));
+    return cf_call_reply(call, 200,
+                         json_pack("{so,so,so,s[],s{so,so},si,so}", "session", cf_value_hex(session->id.bytes, 16),
+                                   "epoch", cf_value_hex(call->vault->row.epoch.bytes, 16), "generation",
+                                   cf_value_number(server.generation), "feed", "numbers", "first",
+                                   cf_value_number(block->first), "count", cf_value_number(block->count),
+                                   "lease_seconds", CF_SESSION_LEASE_SECONDS, "newest", newest));
 }
 
 static cf_err *open_session(cf_call *call, cf_session_row *wanted) {
@@ -91,8 +90,10 @@ static cf_err *finish_session(cf_call *call, cf_err *err) {
 }
 
 cf_err *cf_api_sessions_open(cf_call *call) {
-    cf_session_row wanted = {.server = call->token.server, .opened = call->now,
-                             .lease_until = call->now + CF_SESSION_LEASE_SECONDS, .state = "open"};
+    cf_session_row wanted = {.server = call->token.server,
+                             .opened = call->now,
+                             .lease_until = call->now + CF_SESSION_LEASE_SECONDS,
+                             .state = "open"};
     cf_json_reader reader = cf_call_read(call);
     cf_json_read_hex(&reader, "session", wanted.id.bytes, 16);
     wanted.generation = cf_json_read_number(&reader, "generation", 0, INT64_MAX);
@@ -107,7 +108,8 @@ cf_err *cf_api_sessions_open(cf_call *call) {
 static cf_err *renew(cf_call *call, const cf_id16 *id) {
     cf_session_row session;
     CF_TRY(cf_call_session(call, id, &session));
-    return cf_records_renew_session(call->vault->records, &call->token.server, id, call->now + CF_SESSION_LEASE_SECONDS);
+    return cf_records_renew_session(call->vault->records, &call->token.server, id,
+                                    call->now + CF_SESSION_LEASE_SECONDS);
 }
 
 cf_err *cf_api_sessions_heartbeat(cf_call *call) {
@@ -139,8 +141,8 @@ cf_err *cf_api_sessions_numbers(cf_call *call) {
     CF_TRY(cf_json_done(&reader));
     CF_TRY(cf_records_begin(call->vault->records));
     CF_TRY(finish_session(call, more_numbers(call, &id, after, &block)));
-    return cf_call_reply(call, 200,
-                         json_pack("{so,so}", "first", cf_value_number(block.first), "count", cf_value_number(block.count)));
+    return cf_call_reply(
+        call, 200, json_pack("{so,so}", "first", cf_value_number(block.first), "count", cf_value_number(block.count)));
 }
 
 cf_err *cf_api_sessions_close(cf_call *call) {

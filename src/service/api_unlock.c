@@ -33,8 +33,8 @@ cf_err *cf_api_challenge(cf_call *call) {
     cf_challenge_row challenge = {.server = server.id, .expires = call->now + CF_CHALLENGE_SECONDS};
     CF_TRY(cf_random(challenge.challenge.bytes, 32));
     CF_TRY(cf_records_add_challenge(call->vault->records, &challenge));
-    json_t *kdf = json_pack("{so,si,si}", "salt", cf_value_base64(cf_span_of(header.salt, sizeof header.salt)), "memory_kib",
-                            (int)header.memory_kib, "passes", (int)header.passes);
+    json_t *kdf = json_pack("{so,si,si}", "salt", cf_value_base64(cf_span_of(header.salt, sizeof header.salt)),
+                            "memory_kib", (int)header.memory_kib, "passes", (int)header.passes);
     return cf_call_reply(call, 200,
                          json_pack("{so,so,so}", "challenge", cf_value_hex(challenge.challenge.bytes, 32), "expires",
                                    cf_value_time(challenge.expires), "kdf", kdf));
@@ -121,7 +121,10 @@ static cf_err *revoke_others(cf_call *call, const cf_id16 *server) {
 }
 
 static cf_err *issue_token(cf_call *call, const cf_server_row *server, const unlock *what, int64_t expires) {
-    cf_token_row token = {.sha256 = what->token_sha256, .server = server->id, .agent = what->agent, .issued = call->now,
+    cf_token_row token = {.sha256 = what->token_sha256,
+                          .server = server->id,
+                          .agent = what->agent,
+                          .issued = call->now,
                           .expires = expires};
     json_t *body = json_pack("{so,so,ss,so}", "server_id", cf_value_hex(server->id.bytes, 16), "token_sha256",
                              cf_value_hex(token.sha256.bytes, 32), "purpose", what->agent ? "agent" : "read", "expires",
@@ -171,7 +174,8 @@ cf_err *cf_api_unlock(cf_call *call) {
     CF_TRY(find_server(call, &server, &number, &slot));
     CF_TRY(read_unlock(call, &what));
     if (what.agent && strcmp(call->credentials.purpose, "register") != 0)
-        return cf_fail_reason(CF_ERR_CREDENTIALS, "wrong_purpose", "taking a server over needs credentials for registering");
+        return cf_fail_reason(CF_ERR_CREDENTIALS, "wrong_purpose",
+                              "taking a server over needs credentials for registering");
     CF_TRY(cf_rate_take(call->service->rate, &server.id, cf_clock_ms(&call->vault->clock)));
     cf_slot_header header;
     CF_TRY(cf_slot_header_decode(cf_buf_span(&slot), &header));
@@ -189,7 +193,7 @@ cf_err *cf_api_unlock(cf_call *call) {
     }
     CF_TRY(cf_records_finish(call->vault->records, err));
     return cf_call_reply(call, 200,
-                         json_pack("{so,ss,so,si,so}", "server_id", cf_value_hex(server.id.bytes, 16), "name", server.name,
-                                   "slot", cf_value_base64(cf_buf_span(&slot)), "number", (int)number, "token_expires",
-                                   expires ? cf_value_time(expires) : json_null()));
+                         json_pack("{so,ss,so,si,so}", "server_id", cf_value_hex(server.id.bytes, 16), "name",
+                                   server.name, "slot", cf_value_base64(cf_buf_span(&slot)), "number", (int)number,
+                                   "token_expires", expires ? cf_value_time(expires) : json_null()));
 }

@@ -2,8 +2,8 @@
  * SHA-256 is known here; looking that up leaks nothing about the bytes. */
 #include <strings.h>
 
-#include "digest/digest.h"
 #include "base/secret.h"
+#include "digest/digest.h"
 #include "service/call.h"
 
 static cf_err *read_secret(const cf_call *call, const char *scheme, cf_id32 *sha256, bool *there) {
@@ -37,8 +37,7 @@ static cf_err *authenticate_credentials(cf_call *call) {
     cf_id32 sha256;
     bool there = false, found = false, newest = false;
     CF_TRY(read_secret(call, "Coffer-Credentials", &sha256, &there));
-    if (there)
-        CF_TRY(cf_records_find_credentials(call->vault->records, &sha256, &found, &call->credentials, &newest));
+    if (there) CF_TRY(cf_records_find_credentials(call->vault->records, &sha256, &found, &call->credentials, &newest));
     if (!there) return cf_fail_reason(CF_ERR_UNAUTHORIZED, "missing", "the request has no credentials");
     if (!found) return cf_fail_reason(CF_ERR_CREDENTIALS, "unknown", "this vault did not issue these credentials");
     char when[40];
@@ -48,8 +47,8 @@ static cf_err *authenticate_credentials(cf_call *call) {
     if (!newest)
         return cf_fail_reason(CF_ERR_CREDENTIALS, "superseded", "newer credentials for the same purpose were issued");
     if (call->route->auth == CF_AUTH_REGISTER && strcmp(call->credentials.purpose, "register") != 0)
-        return cf_fail_reason(CF_ERR_CREDENTIALS, "wrong_purpose", "the credentials are for \"%s\", not for registering",
-                              call->credentials.purpose);
+        return cf_fail_reason(CF_ERR_CREDENTIALS, "wrong_purpose",
+                              "the credentials are for \"%s\", not for registering", call->credentials.purpose);
     return NULL;
 }
 

@@ -14,13 +14,13 @@ static const struct {
     cf_code code;
     unsigned status;
 } statuses[] = {
-    {CF_ERR_CREDENTIALS, 401},     {CF_ERR_UNAUTHORIZED, 401},    {CF_ERR_FORBIDDEN, 403},
-    {CF_ERR_PASSPHRASE_DIFFERS, 403}, {CF_ERR_NAME_TAKEN, 409},   {CF_ERR_SESSION_LOST, 410},
-    {CF_ERR_POINT_CONFLICT, 409},  {CF_ERR_MISSING_SEGMENTS, 409}, {CF_ERR_RATE_LIMITED, 429},
-    {CF_ERR_BAD_REQUEST, 400},     {CF_ERR_UNKNOWN_OBJECT, 404},  {CF_ERR_OBJECT_CONFLICT, 409},
-    {CF_ERR_OTHER_INSTANCE, 409},  {CF_ERR_UPLOAD_REFUSED, 400},  {CF_ERR_TOO_MANY_LEASES, 429},
-    {CF_ERR_TOO_LARGE, 413},       {CF_ERR_FORMAT, 400},          {CF_ERR_FORMAT_VERSION, 400},
-    {CF_ERR_VERSION_MISMATCH, 426}, {CF_ERR_DISK_FULL, 507},      {CF_ERR_OUT_OF_MEMORY, 503},
+    {CF_ERR_CREDENTIALS, 401},        {CF_ERR_UNAUTHORIZED, 401},     {CF_ERR_FORBIDDEN, 403},
+    {CF_ERR_PASSPHRASE_DIFFERS, 403}, {CF_ERR_NAME_TAKEN, 409},       {CF_ERR_SESSION_LOST, 410},
+    {CF_ERR_POINT_CONFLICT, 409},     {CF_ERR_MISSING_SEGMENTS, 409}, {CF_ERR_RATE_LIMITED, 429},
+    {CF_ERR_BAD_REQUEST, 400},        {CF_ERR_UNKNOWN_OBJECT, 404},   {CF_ERR_OBJECT_CONFLICT, 409},
+    {CF_ERR_OTHER_INSTANCE, 409},     {CF_ERR_UPLOAD_REFUSED, 400},   {CF_ERR_TOO_MANY_LEASES, 429},
+    {CF_ERR_TOO_LARGE, 413},          {CF_ERR_FORMAT, 400},           {CF_ERR_FORMAT_VERSION, 400},
+    {CF_ERR_VERSION_MISMATCH, 426},   {CF_ERR_DISK_FULL, 507},        {CF_ERR_OUT_OF_MEMORY, 503},
 };
 
 unsigned cf_status_of(const cf_err *err) {
@@ -185,8 +185,8 @@ static void send_error(cf_call *call, cf_err *err) {
         snprintf(seconds, sizeof seconds, "%u", cf_err_retry_after(err));
         cf_http_add_header(call->exchange, "Retry-After", seconds);
     }
-    cf_log(CF_LOG_DEBUG, "%s %s %s: %u", call->request_id, cf_http_method(call->exchange),
-           cf_http_path(call->exchange), status);
+    cf_log(CF_LOG_DEBUG, "%s %s %s: %u", call->request_id, cf_http_method(call->exchange), cf_http_path(call->exchange),
+           status);
     send_json(call, status, document);
     json_decref(document);
     cf_err_free(err);

@@ -77,7 +77,8 @@ const char *cf_auth_name(cf_auth auth);
 cf_err *cf_call_reply(cf_call *call, unsigned status, json_t *value) __attribute__((warn_unused_result));
 /* cf_call_argument: the path's {id}, size bytes of hexadecimal. Fails: UNKNOWN_OBJECT.                    */
 cf_err *cf_call_argument(const cf_call *call, void *out, size_t size) __attribute__((warn_unused_result));
-cf_err *cf_call_argument_number(const cf_call *call, uint64_t max, uint64_t *number) __attribute__((warn_unused_result));
+cf_err *cf_call_argument_number(const cf_call *call, uint64_t max, uint64_t *number)
+    __attribute__((warn_unused_result));
 cf_json_reader cf_call_read(const cf_call *call);
 cf_err *cf_call_query_number(const cf_call *call, const char *name, uint64_t min, uint64_t max, uint64_t otherwise,
                              uint64_t *number) __attribute__((warn_unused_result));
@@ -128,7 +129,7 @@ cf_err *cf_api_blob_piece(cf_call *call, cf_span bytes);
 cf_err *cf_api_blob_put(cf_call *call);
 void cf_api_blob_drop(cf_call *call);
 cf_err *cf_api_blob_get(cf_call *call);
-cf_err *cf_api_points_put(cf_call *call); /* api_commit.c */
+cf_err *cf_api_points_put(cf_call *call);  /* api_commit.c */
 cf_err *cf_api_points_list(cf_call *call); /* api_points.c */
 cf_err *cf_api_points_get(cf_call *call);
 cf_err *cf_api_points_map(cf_call *call);

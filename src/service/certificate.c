@@ -3,12 +3,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/text.h"
 #include "os/file.h"
 
 #define DAY ((int64_t)86400)
-enum { AUTHORITY_DAYS = 20 * 365 + 5, SERVER_DAYS = 365, RENEW_DAYS = 30, PEM_FILE_MAX = 65536, SECRET_MODE = 0600, PUBLIC_MODE = 0644 };
+enum {
+    AUTHORITY_DAYS = 20 * 365 + 5,
+    SERVER_DAYS = 365,
+    RENEW_DAYS = 30,
+    PEM_FILE_MAX = 65536,
+    SECRET_MODE = 0600,
+    PUBLIC_MODE = 0644
+};
 
 /* The host of an https URL, without brackets. */
 static bool url_host(const char *url, char *host, size_t size) {
@@ -59,7 +65,8 @@ static cf_err *make_server(cf_vault *vault, const cf_x509_pair *authority, cf_x5
         return cf_fail(CF_ERR_DATABASE, "the vault's address '%s' is none", vault->row.url);
     const char *hosts[] = {host, "localhost", "127.0.0.1", "::1"};
     int64_t now = cf_vault_now(vault);
-    CF_TRY(cf_x509_make_server(authority, hosts, sizeof hosts / sizeof *hosts, now - DAY / 24, now + SERVER_DAYS * DAY, out));
+    CF_TRY(cf_x509_make_server(authority, hosts, sizeof hosts / sizeof *hosts, now - DAY / 24, now + SERVER_DAYS * DAY,
+                               out));
     return write_pair(vault, out, "tls/server.crt", "tls/server.key");
 }
 
@@ -79,17 +86,20 @@ static cf_err *renew(cf_vault *vault, cf_x509_pair *out) {
     CF_AUTO_X509 cf_x509_pair authority;
     cf_x509_pair_init(&authority);
     CF_TRY(read_pair(vault, "tls/ca.crt", "tls/ca.key", &authority));
-    CF_TRY(make_server(vault, &authority, out));
-    cf_log(CF_LOG_INFO, "the service's certificate was renewed");
-    return NULL;
+    return make_server(vault, &authority, out);
+}
+
+cf_err *cf_certificate_replace(cf_vault *vault) {
+    CF_AUTO_X509 cf_x509_pair pair;
+    cf_x509_pair_init(&pair);
+    return renew(vault, &pair);
 }
 
 /* A missing or half-written pair (certificate and key are two files) is made anew as well. */
 static bool usable(cf_vault *vault, const cf_x509_pair *pair) {
     int64_t until = 0;
     CF_AUTO(cf_err) err = cf_x509_expiry(cf_buf_span(&pair->certificate), &until);
-    return !err && pair->key.size > 0 && until - cf_vault_now(vault) > RENEW_DAYS * DAY &&
-           cf_x509_matches(pair);
+    return !err && pair->key.size > 0 && until - cf_vault_now(vault) > RENEW_DAYS * DAY && cf_x509_matches(pair);
 }
 
 cf_err *cf_vault_certificate(cf_vault *vault, cf_x509_pair *pair, bool *renewed) {

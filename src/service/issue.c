@@ -31,7 +31,8 @@ static cf_err *fill(cf_vault *vault, cf_purpose purpose, cf_credentials *out) {
     out->ca_pem = cf_span_dup_text(cf_buf_span(&ca));
     out->issued = (cf_time){now, 0};
     out->expires = (cf_time){now + CF_CREDENTIALS_DAYS * 86400, 0};
-    if (!out->vault_name || !out->region || !out->url || !out->ca_pem) return cf_fail(CF_ERR_OUT_OF_MEMORY, "credentials");
+    if (!out->vault_name || !out->region || !out->url || !out->ca_pem)
+        return cf_fail(CF_ERR_OUT_OF_MEMORY, "credentials");
     CF_TRY(cf_secret_new(CF_CREDENTIALS_SECRET_SIZE, &out->secret));
     return cf_random(cf_secret_data(out->secret), CF_CREDENTIALS_SECRET_SIZE);
 }

@@ -33,7 +33,8 @@ static void chain_wipe(chain *list) {
     for (size_t i = 0; i < CHAIN_MAX; i++) cf_buf_wipe(&list->objects[i]);
 }
 
-static cf_err *load_base(cf_vault *vault, const cf_id16 *server, const cf_id32 *id, chain *list, cf_map_header *header) {
+static cf_err *load_base(cf_vault *vault, const cf_id16 *server, const cf_id32 *id, chain *list,
+                         cf_map_header *header) {
     bool found = false;
     cf_point_row point;
     cf_point_frame frame;
@@ -192,8 +193,8 @@ static cf_err *check_map(cf_vault *vault, const cf_id16 *server, const cf_map *m
     return NULL;
 }
 
-static cf_err *check_list(cf_vault *vault, const cf_id16 *server, const cf_map *map, const cf_pack_name *packs, size_t count,
-                          findings *found) {
+static cf_err *check_list(cf_vault *vault, const cf_id16 *server, const cf_map *map, const cf_pack_name *packs,
+                          size_t count, findings *found) {
     for (size_t i = 0; i < count && !found->more; i++) {
         bool there = false;
         cf_pack_row row;

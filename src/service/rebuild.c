@@ -7,9 +7,9 @@
 #include "os/file.h"
 #include "service/packcheck.h"
 #include "service/rebuild_journal.h"
+#include "visible/map.h"
 #include "visible/names.h"
 #include "visible/point.h"
-#include "visible/map.h"
 #include "visible/slot_header.h"
 
 #define NEW_DATABASE CF_VAULT_DATABASE ".rebuild"
@@ -64,7 +64,8 @@ static cf_err *take_record(cf_rebuild *job, const char *key, const cf_name *name
     cf_id16 server, session;
     CF_TRY(load(job, key, CF_KEY_RECORD_BYTES, &bytes));
     CF_TRY(cf_key_record_header_decode(cf_buf_span(&bytes), &server, &session));
-    if (!cf_id16_equal(&server, &name->server) || !cf_id16_equal(&session, &name->session)) return mismatch("key record");
+    if (!cf_id16_equal(&server, &name->server) || !cf_id16_equal(&session, &name->session))
+        return mismatch("key record");
     CF_TRY(cf_records_add_record(job->vault->records, &server, &session, cf_buf_span(&bytes)));
     job->report->records++;
     return NULL;
@@ -109,11 +110,19 @@ static cf_err *decode_point(const cf_name *name, cf_span bytes, cf_point_row *ro
     CF_TRY(cf_point_decode(bytes, &frame));
     CF_TRY(cf_summary_decode(frame.summary, &summary));
     CF_TRY(cf_map_peek(frame.map, &map));
-    if (!cf_id16_equal(&frame.server, &name->server) || frame.counter != name->number) return mismatch("recovery point");
+    if (!cf_id16_equal(&frame.server, &name->server) || frame.counter != name->number)
+        return mismatch("recovery point");
     if (frame.summary.size > sizeof row->summary) return cf_fail(CF_ERR_TOO_LARGE, "the summary is too large");
-    *row = (cf_point_row){.id = name->point, .previous = frame.previous, .server = frame.server, .session = frame.session,
-                          .counter = frame.counter, .size = bytes.size, .delta = map.delta, .base = map.base,
-                          .chain = map.delta ? map.chain : 0, .summary_size = frame.summary.size};
+    *row = (cf_point_row){.id = name->point,
+                          .previous = frame.previous,
+                          .server = frame.server,
+                          .session = frame.session,
+                          .counter = frame.counter,
+                          .size = bytes.size,
+                          .delta = map.delta,
+                          .base = map.base,
+                          .chain = map.delta ? map.chain : 0,
+                          .summary_size = frame.summary.size};
     memcpy(row->summary, frame.summary.data, frame.summary.size);
     *finished = summary.finished;
     return NULL;
@@ -149,7 +158,8 @@ static cf_err *settle_candidates(cf_rebuild *job, const cf_id32 *wanted) {
         }
         char key[CF_NAME_MAX];
         cf_name_point(&at->server, at->counter, &at->id, key);
-        CF_TRY(judge(job, key, cf_fail(CF_ERR_POINT_CONFLICT, "was never acknowledged: another point follows in its place")));
+        CF_TRY(judge(job, key,
+                     cf_fail(CF_ERR_POINT_CONFLICT, "was never acknowledged: another point follows in its place")));
     }
     job->candidate_count = 0;
     return NULL;
@@ -161,7 +171,8 @@ static cf_err *take_point(cf_rebuild *job, const char *key, const cf_name *name)
     const cf_point_row *before = job->candidate_count ? &job->candidates[0] : NULL;
     if (before && !(cf_id16_equal(&before->server, &row.server) && before->counter == row.counter))
         CF_TRY(settle_candidates(job, cf_id16_equal(&before->server, &row.server) ? &row.previous : NULL));
-    if (job->candidate_count == CF_REBUILD_CANDIDATES_MAX) return cf_fail(CF_ERR_POINT_CONFLICT, "too many of one counter");
+    if (job->candidate_count == CF_REBUILD_CANDIDATES_MAX)
+        return cf_fail(CF_ERR_POINT_CONFLICT, "too many of one counter");
     job->candidates[job->candidate_count++] = row;
     return NULL;
 }
@@ -230,7 +241,8 @@ static cf_err *take_all(cf_rebuild *job, const char *prefix, take_function take)
 static cf_err *fill(cf_rebuild *job) {
     CF_TRY(take_all(job, "journal/", take_entry));
     if (!job->has_vault)
-        return cf_fail(CF_ERR_FORMAT, "no journal entry says which vault this is: bring the journal folder back from a copy");
+        return cf_fail(CF_ERR_FORMAT,
+                       "no journal entry says which vault this is: bring the journal folder back from a copy");
     CF_TRY(cf_random(job->vault->row.epoch.bytes, 16));
     CF_TRY(cf_random(job->vault->row.url_key, sizeof job->vault->row.url_key));
     CF_TRY(cf_records_set_vault(job->vault->records, &job->vault->row));

@@ -19,7 +19,7 @@ static cf_err *take_vault(cf_rebuild *job, cf_json_reader *reader, const cf_jour
     snprintf(row->region, sizeof row->region, "%s", cf_json_read_text(reader, "region", 0, CF_REGION_MAX));
     snprintf(row->url, sizeof row->url, "%s", cf_json_read_text(reader, "url", 1, CF_URL_MAX));
     CF_TRY(cf_json_done(reader));
-    row->created = (int64_t)entry->time;
+    if (!job->has_vault) row->created = (int64_t)entry->time; /* later ones tell of a new address */
     job->has_vault = true;
     return NULL;
 }
@@ -33,7 +33,10 @@ static cf_err *take_server(cf_rebuild *job, cf_json_reader *reader, const cf_jou
     (void)cf_json_read_optional_hex(reader, "instance", row.instance.bytes, 16); /* zeros when it is not there */
     CF_TRY(cf_json_done(reader));
     CF_TRY(cf_records_find_server(job->vault->records, &row.id, &found, &known));
-    if (found) return NULL;
+    if (found) { /* a crash came between the entry and the row: the later request is the one that was answered */
+        CF_TRY(cf_records_rename_server(job->vault->records, &row.id, row.name));
+        return cf_records_set_instance(job->vault->records, &row.id, &row.instance);
+    }
     CF_TRY(cf_records_add_server(job->vault->records, &row));
     job->report->servers++;
     return NULL;
@@ -88,8 +91,8 @@ static cf_err *take_renamed(cf_rebuild *job, cf_json_reader *reader) {
     return cf_records_rename_server(job->vault->records, &id, name);
 }
 
-/* One that a crash kept from being answered is a block like the others: its numbers stay unused. When the same
- * request came again, it was given the next numbers, for the same session: the later block is the one in use. */
+/* An entry whose row a crash prevented was never answered: the numbers were handed out again, or the session asked
+ * again. So the later entry counts. */
 static cf_err *take_block(cf_rebuild *job, cf_json_reader *reader) {
     cf_block_row row = {0}, known;
     bool found = false;
@@ -106,8 +109,9 @@ static cf_err *take_block(cf_rebuild *job, cf_json_reader *reader) {
     row.count = (uint32_t)(end - row.first);
     CF_TRY(cf_records_find_block_after(records, &row.server, &row.session, row.after, &found, &known));
     if (found) CF_TRY(cf_records_drop_block(records, &known));
+    CF_TRY(cf_records_drop_block(records, &row)); /* one that begins with the same number */
     CF_TRY(cf_records_add_block(records, &row));
-    if (!found) job->report->blocks++;
+    job->report->blocks++;
     return NULL;
 }
 

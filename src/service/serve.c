@@ -15,7 +15,6 @@ enum {
     GRACE_MS = 30000,
     TICK_MS = 10000,
     LOOK_MS = 200, /* how soon a signal is noticed */
-    CERTIFICATE_MS = 3600000,
     SESSION_KEEP_SECONDS = 30 * 86400,
     JOB_KEEP_SECONDS = 400 * 86400,
     TOKEN_KEEP_SECONDS = 86400,
@@ -34,12 +33,11 @@ cf_err *cf_service_tick(cf_vault *vault) {
 }
 
 /* The port of the vault's address, on every address of the machine. */
-static cf_err *default_listen(const cf_vault *vault, char out[32]) {
+static void default_listen(const cf_vault *vault, char out[32]) {
     const char *host = vault->row.url + 8; /* behind https:// */
     const char *end = host[0] == '[' ? strchr(host, ']') : host;
     const char *colon = end ? strchr(end, ':') : NULL;
     snprintf(out, 32, "[::]:%.5s", colon ? colon + 1 : "443");
-    return NULL;
 }
 
 static cf_err *tell_ready(const cf_serve_options *options, const char *address) {
@@ -50,56 +48,62 @@ static cf_err *tell_ready(const cf_serve_options *options, const char *address) 
     return cf_file_write_durable(AT_FDCWD, options->ready_file, text, 2, 0644);
 }
 
-static void renew_certificate(cf_vault *vault, cf_http_server *server) {
+/* Takes a certificate that was renewed, here or by another program, into use. */
+static cf_err *look_at_certificate(cf_vault *vault, cf_http_server *server, cf_x509_pair *used) {
     CF_AUTO_X509 cf_x509_pair pair;
     cf_x509_pair_init(&pair);
-    bool renewed = false;
-    cf_err *err = cf_vault_certificate(vault, &pair, &renewed);
-    if (!err && renewed) err = cf_http_server_renew(server, cf_buf_span(&pair.certificate), cf_buf_span(&pair.key));
+    CF_TRY(cf_vault_certificate(vault, &pair, NULL));
+    if (cf_span_equal(cf_buf_span(&pair.certificate), cf_buf_span(&used->certificate))) return NULL;
+    CF_TRY(cf_http_server_renew(server, cf_buf_span(&pair.certificate), cf_buf_span(&pair.key)));
+    cf_log(CF_LOG_INFO, "a new certificate is in use");
+    cf_x509_pair old = *used;
+    *used = pair;
+    pair = old; /* wiped */
+    return NULL;
+}
+
+static void log_failure(cf_err *err) {
     if (err) cf_log_error(CF_LOG_ERROR, err);
     cf_err_free(err);
 }
 
 /* Every so often something; ends when asked. */
-static void run(cf_vault *vault, cf_http_server *server, cf_cancel *cancel) {
-    uint64_t ticked = cf_clock_ms(&vault->clock), looked = ticked;
+static void run(cf_vault *vault, cf_http_server *server, cf_x509_pair *used, cf_cancel *cancel) {
+    uint64_t ticked = cf_clock_ms(&vault->clock);
     while (!cf_cancel_requested(cancel)) {
         struct timespec pause = {0, LOOK_MS * 1000000L};
         (void)nanosleep(&pause, NULL); /* shorter when a signal comes */
         uint64_t now = cf_clock_ms(&vault->clock);
-        if (now - ticked >= TICK_MS) {
-            ticked = now;
-            CF_AUTO(cf_err) err = cf_service_tick(vault);
-            if (err) cf_log_error(CF_LOG_ERROR, err);
-        }
-        if (now - looked >= CERTIFICATE_MS) {
-            looked = now;
-            renew_certificate(vault, server);
-        }
+        if (now - ticked < TICK_MS) continue;
+        ticked = now;
+        log_failure(cf_service_tick(vault));
+        log_failure(look_at_certificate(vault, server, used));
     }
 }
 
-static cf_err *start_server(cf_service *service, const cf_serve_options *options, cf_http_server **server) {
-    CF_AUTO_X509 cf_x509_pair pair;
-    cf_x509_pair_init(&pair);
+static cf_err *start_server(cf_service *service, const cf_serve_options *options, cf_x509_pair *used,
+                            cf_http_server **server) {
     char listen[32];
-    CF_TRY(default_listen(service->vault, listen));
-    CF_TRY(cf_vault_certificate(service->vault, &pair, NULL));
+    default_listen(service->vault, listen);
+    CF_TRY(cf_vault_certificate(service->vault, used, NULL));
     cf_http_server_options http = {.listen = options->listen ? options->listen : listen,
-                                   .certificate = cf_buf_span(&pair.certificate),
-                                   .key = cf_buf_span(&pair.key)};
+                                   .certificate = cf_buf_span(&used->certificate),
+                                   .key = cf_buf_span(&used->key)};
     cf_http_handler handler = cf_service_handler(service);
     return cf_http_server_start(&http, &handler, server);
 }
 
 static cf_err *serve(cf_service *service, const cf_serve_options *options, cf_cancel *cancel) {
     cf_http_server *server = NULL;
+    CF_AUTO_X509 cf_x509_pair used;
+    cf_x509_pair_init(&used);
     CF_TRY(cf_service_tick(service->vault));
-    CF_TRY(start_server(service, options, &server));
+    CF_TRY(start_server(service, options, &used, &server));
     cf_err *err = tell_ready(options, cf_http_server_address(server));
     if (!err) {
-        cf_log(CF_LOG_INFO, "vault \"%s\" answers on https://%s", service->vault->row.name, cf_http_server_address(server));
-        run(service->vault, server, cancel);
+        cf_log(CF_LOG_INFO, "vault \"%s\" answers on https://%s", service->vault->row.name,
+               cf_http_server_address(server));
+        run(service->vault, server, &used, cancel);
         cf_log(CF_LOG_INFO, "ending: requests at work may finish");
     }
     cf_http_server_stop(server, GRACE_MS);

@@ -27,7 +27,8 @@ typedef struct cf_serve_options {
 /* cf_serve: answers until cancel is requested, then finishes the requests at work (at most 30 seconds).
  * Takes the vault as opened with CF_VAULT_SERVE (borrowed). Fails: LISTEN_FAILED and others, before it
  * answers anything.                                                                                     */
-cf_err *cf_serve(cf_vault *vault, const cf_serve_options *options, cf_cancel *cancel) __attribute__((warn_unused_result));
+cf_err *cf_serve(cf_vault *vault, const cf_serve_options *options, cf_cancel *cancel)
+    __attribute__((warn_unused_result));
 
 /* cf_service_tick: what housekeeping does every ten seconds: leases that ran out, silent jobs.           */
 cf_err *cf_service_tick(cf_vault *vault) __attribute__((warn_unused_result));

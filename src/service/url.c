@@ -45,17 +45,19 @@ cf_err *cf_blob_check(const uint8_t key[32], bool upload, const char *number, cf
     uint8_t given[32], right[32];
     char text[320];
     const char *op = get(context, "op");
-    bool whole = op && strcmp(op, upload ? "put" : "get") == 0 && cf_text_parse_u64(number, CF_PACK_NUMBER_MAX, &blob.number) &&
+    bool whole = op && strcmp(op, upload ? "put" : "get") == 0 &&
+                 cf_text_parse_u64(number, CF_PACK_NUMBER_MAX, &blob.number) &&
                  get_hex(get, context, "server", blob.server.bytes, 16) &&
-                 get_hex(get, context, "session", blob.session.bytes, 16) && get_hex(get, context, "xxh3", blob.xxh3, 16) &&
-                 get_hex(get, context, "sig", given, 32) && get_number(get, context, "size", &blob.size) &&
-                 get_number(get, context, "expires", &expires);
+                 get_hex(get, context, "session", blob.session.bytes, 16) &&
+                 get_hex(get, context, "xxh3", blob.xxh3, 16) && get_hex(get, context, "sig", given, 32) &&
+                 get_number(get, context, "size", &blob.size) && get_number(get, context, "expires", &expires);
     if (!whole) return cf_fail_reason(CF_ERR_FORBIDDEN, "url", "the address is incomplete");
     blob.expires = (int64_t)expires;
     CF_TRY(sign(key, &blob, text, sizeof text, right));
     if (!cf_equal_secret(given, right, sizeof right))
         return cf_fail_reason(CF_ERR_FORBIDDEN, "url", "the address was not made by this vault");
-    if (blob.expires <= now) return cf_fail_reason(CF_ERR_FORBIDDEN, "expired", "the address has expired: ask for a new one");
+    if (blob.expires <= now)
+        return cf_fail_reason(CF_ERR_FORBIDDEN, "expired", "the address has expired: ask for a new one");
     *out = blob;
     return NULL;
 }

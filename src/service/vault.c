@@ -141,6 +141,11 @@ static cf_err *make_folder(const char *path) {
     return cf_dir_make_durable(fd, "tls", 0700);
 }
 
+static void set_url(cf_vault_row *row, const char *url) {
+    snprintf(row->url, sizeof row->url, "%s", url);
+    while (strlen(row->url) > 8 && row->url[strlen(row->url) - 1] == '/') row->url[strlen(row->url) - 1] = '\0';
+}
+
 static cf_err *fill_row(const cf_vault_init_options *options, int64_t now, cf_vault_row *row) {
     *row = (cf_vault_row){.created = now};
     char host[256] = "localhost";
@@ -157,8 +162,7 @@ static cf_err *fill_row(const cf_vault_init_options *options, int64_t now, cf_va
     CF_TRY(cf_certificate_check_url(url));
     snprintf(row->name, sizeof row->name, "%s", name);
     snprintf(row->region, sizeof row->region, "%s", region);
-    snprintf(row->url, sizeof row->url, "%s", url);
-    while (strlen(row->url) > 8 && row->url[strlen(row->url) - 1] == '/') row->url[strlen(row->url) - 1] = '\0';
+    set_url(row, url);
     CF_TRY(cf_random(row->id.bytes, 16));
     CF_TRY(cf_random(row->epoch.bytes, 16));
     return cf_random(row->url_key, sizeof row->url_key);
@@ -168,8 +172,8 @@ static cf_err *record_creation(cf_vault *vault) {
     char id[CF_HEX_SIZE(16)];
     cf_hex_encode(vault->row.id.bytes, 16, id);
     CF_TRY(cf_vault_journal(vault, CF_JOURNAL_VAULT_CREATED,
-                            json_pack("{ssssssss}", "vault_id", id, "name", vault->row.name, "region", vault->row.region,
-                                      "url", vault->row.url),
+                            json_pack("{ssssssss}", "vault_id", id, "name", vault->row.name, "region",
+                                      vault->row.region, "url", vault->row.url),
                             NULL));
     return cf_records_set_vault(vault->records, &vault->row);
 }
@@ -198,4 +202,12 @@ cf_err *cf_vault_init(const cf_vault_init_options *options, cf_clock clock, cf_v
     CF_TRY(cf_note(fill_folder(vault), "%s", options->path));
     *row = fresh;
     return NULL;
+}
+
+cf_err *cf_vault_move(cf_vault *vault, const char *url) {
+    CF_TRY(cf_certificate_check_url(url));
+    set_url(&vault->row, url);
+    CF_TRY(cf_certificate_replace(vault)); /* first: the new address is of no use without it */
+    CF_TRY(cf_records_begin(vault->records));
+    return cf_records_finish(vault->records, record_creation(vault));
 }

@@ -64,6 +64,10 @@ static inline int64_t cf_vault_now(const cf_vault *vault) {
 cf_err *cf_vault_journal(cf_vault *vault, cf_journal_type type, json_t *body, uint64_t *sequence)
     __attribute__((warn_unused_result));
 
+/* cf_vault_move: the vault has a new address: for credentials files from now on, and in the certificate. The earlier
+ * files name the old one. Fails: BAD_USAGE (the URL).                                                    */
+cf_err *cf_vault_move(cf_vault *vault, const char *url) __attribute__((warn_unused_result));
+
 /* cf_vault_certificate: the service's certificate and key; made anew (and kept) when it ends in less than 30
  * days. *renewed may be NULL. cf_vault_authority: the CA's certificate, PEM, appended to out.              */
 cf_err *cf_vault_certificate(cf_vault *vault, cf_x509_pair *pair, bool *renewed) __attribute__((warn_unused_result));

@@ -17,16 +17,16 @@
 #include "objects/memory.h"
 #include "os/dir.h"
 
-#define OK(call)                                                                                                   \
-    do {                                                                                                           \
-        cf_err *err_ = (call);                                                                                     \
-        if (err_) cf_err_print(stderr, err_);                                                                      \
-        assert_null(err_);                                                                                         \
+#define OK(call)                              \
+    do {                                      \
+        cf_err *err_ = (call);                \
+        if (err_) cf_err_print(stderr, err_); \
+        assert_null(err_);                    \
     } while (0)
-#define FAILS(expected, call)                                                                                      \
-    do {                                                                                                           \
-        CF_AUTO(cf_err) err_ = (call);                                                                             \
-        assert_int_equal(cf_err_code(err_), expected);                                                             \
+#define FAILS(expected, call)                          \
+    do {                                               \
+        CF_AUTO(cf_err) err_ = (call);                 \
+        assert_int_equal(cf_err_code(err_), expected); \
     } while (0)
 
 typedef struct subject {
@@ -186,8 +186,8 @@ static void test_missing(void **state) {
 }
 
 static void test_keys_that_are_none(void **state) {
-    static const char *const keys[] = {"",      "/a",   "a/",     "a//b", "../a", "a/../b", ".a",   "a/.hidden",
-                                       "A",     "a b",  "a\nb",   "a_b",  "a+b",  "a\\b",   "\xc3\xa4", "a/./b"};
+    static const char *const keys[] = {"",  "/a",  "a/",   "a//b", "../a", "a/../b", ".a",       "a/.hidden",
+                                       "A", "a b", "a\nb", "a_b",  "a+b",  "a\\b",   "\xc3\xa4", "a/./b"};
     cf_objects *store = store_of(state);
     bool created = false;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
@@ -312,15 +312,15 @@ static void test_faults(void **state) {
     assert_content(store, "k/full", "x");
 }
 
-#define CONTRACT(setup_)                                                                                           \
-    cmocka_unit_test_setup_teardown(test_put_is_create_only, setup_, teardown),                                    \
-        cmocka_unit_test_setup_teardown(test_streaming, setup_, teardown),                                         \
-        cmocka_unit_test_setup_teardown(test_empty_object, setup_, teardown),                                      \
-        cmocka_unit_test_setup_teardown(test_ranges, setup_, teardown),                                            \
-        cmocka_unit_test_setup_teardown(test_missing, setup_, teardown),                                           \
-        cmocka_unit_test_setup_teardown(test_keys_that_are_none, setup_, teardown),                                \
-        cmocka_unit_test_setup_teardown(test_listing, setup_, teardown),                                           \
-        cmocka_unit_test_setup_teardown(test_remove, setup_, teardown),                                            \
+#define CONTRACT(setup_)                                                            \
+    cmocka_unit_test_setup_teardown(test_put_is_create_only, setup_, teardown),     \
+        cmocka_unit_test_setup_teardown(test_streaming, setup_, teardown),          \
+        cmocka_unit_test_setup_teardown(test_empty_object, setup_, teardown),       \
+        cmocka_unit_test_setup_teardown(test_ranges, setup_, teardown),             \
+        cmocka_unit_test_setup_teardown(test_missing, setup_, teardown),            \
+        cmocka_unit_test_setup_teardown(test_keys_that_are_none, setup_, teardown), \
+        cmocka_unit_test_setup_teardown(test_listing, setup_, teardown),            \
+        cmocka_unit_test_setup_teardown(test_remove, setup_, teardown),             \
         cmocka_unit_test_setup_teardown(test_presign, setup_, teardown)
 
 int main(void) {

@@ -997,6 +997,30 @@ def test_rebuild(vault, server, other):
     server.backup()
 
 
+def test_new_address(vault, server):
+    """A new host name gets into the running service's certificate, and nobody is cut off."""
+    host, port = vault.base[8:].rsplit(":", 1)
+    assert vault.run("address", vault.path, "--url", "https://moved.example.org:9443").stdout == \
+        "https://moved.example.org:9443\n"
+    context = ssl.create_default_context(cafile=vault.ca)
+
+    def names():
+        with socket.create_connection((host, int(port))) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as tls:
+                return [value for _, value in tls.getpeercert()["subjectAltName"]]
+
+    for _ in range(300):
+        if "moved.example.org" in names():
+            break
+        time.sleep(0.1)
+        server.call("GET", "/v1/self")
+    else:
+        pytest.fail("the certificate did not change")
+    assert vault.credentials("restore")["url"] == "https://moved.example.org:9443"
+    assert vault.run("address", vault.path, "--url", "http://x", check=False).returncode == 2
+    server.backup()
+
+
 # --- the description --------------------------------------------------------------------------------------------
 
 def test_openapi_lists_exactly_the_routes():

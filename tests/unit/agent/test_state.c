@@ -109,7 +109,7 @@ static void jobs_are_listed_newest_first(void **state) {
     assert_true(rows[2].has_finished && rows[2].has_point && rows[2].point_id.bytes[0] == 9);
     assert_int_equal(rows[2].finished.seconds - rows[2].started.seconds, 60);
     assert_non_null(strstr(rows[2].error, "900004"));
-    cf_job_rows_free(rows, count);
+    cf_jobs_free_rows(rows, count);
     cf_job_row row = {0};
     bool found;
     assert_null(cf_jobs_last(*state, "restore", "running", &row, &found));
@@ -119,11 +119,11 @@ static void jobs_are_listed_newest_first(void **state) {
     assert_false(found);
     assert_null(cf_jobs_list_unreported(*state, 10, &rows, &count));
     assert_int_equal(count, 1);
-    cf_job_rows_free(rows, count);
+    cf_jobs_free_rows(rows, count);
     assert_null(cf_jobs_set_reported(*state, &third));
     assert_null(cf_jobs_list_unreported(*state, 10, &rows, &count));
     assert_int_equal(count, 0);
-    cf_job_rows_free(rows, count);
+    cf_jobs_free_rows(rows, count);
 }
 
 static void jobs_are_found_by_the_beginning_of_the_id(void **state) {

@@ -199,6 +199,28 @@ static void splits_long_contents_and_large_folders(void **state) {
     free(huge);
 }
 
+/* More holes than an entry can tell of: the smallest become zeroes, the content stays. */
+static void a_file_of_many_holes_keeps_its_content(void **state) {
+    fixture *f = *state;
+    char path[200];
+    size_t size = (size_t)6000 * 16384;
+    uint8_t *data = calloc(1, size);
+    snprintf(path, sizeof path, "%s/holes", f->tree);
+    int fd = open(path, O_CREAT | O_RDWR, 0644);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    for (size_t i = 0; i < 6000; i++) {
+        memset(data + i * 16384, (int)(i | 1) & 255, 4096);
+        assert_int_equal(pwrite(fd, data + i * 16384, 4096, (off_t)(i * 16384)), 4096);
+    }
+    close(fd);
+    local_run run;
+    backup(f, &run);
+    assert_int_equal(run.warnings, 0);
+    assert_int_equal(run.result.totals.bytes, size);
+    local_run_wipe(&run);
+    free(data);
+}
+
 /* Segments that the vault lost are stored again although nothing changed. */
 static void stores_lost_segments_again(void **state) {
     fixture *f = *state;
@@ -250,6 +272,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(stores_a_tree_and_reuses_it, setup, teardown),
         cmocka_unit_test_setup_teardown(stores_only_what_changed, setup, teardown),
         cmocka_unit_test_setup_teardown(splits_long_contents_and_large_folders, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_of_many_holes_keeps_its_content, setup, teardown),
         cmocka_unit_test_setup_teardown(stores_lost_segments_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_upload_ends_the_scan_with_its_error, setup, teardown),
     };

@@ -22,7 +22,8 @@ static void test_ed25519(void **state) {
     bool valid = false;
     assert_true(cf_hex_decode("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c", key, 32));
     assert_true(cf_hex_decode("92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
-                              "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00", signature, 64));
+                              "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+                              signature, 64));
     assert_null(cf_ed25519_verify(key, cf_span_of(message, 1), signature, &valid));
     assert_true(valid);
     message[0] ^= 1;

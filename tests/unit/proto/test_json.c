@@ -16,8 +16,8 @@ static cf_err *parse(const char *text, json_t **value) {
 
 static void test_parse(void **state) {
     (void)state;
-    static const char *const bad[] = {"", "{", "{}x", "{\"a\":1,\"a\":2}", "{\"a\":\"\xff\"}", "nul", "[1,]", "\"\\ud800\"",
-                                      "{\"a\":\"x\\u0000y\"}"};
+    static const char *const bad[] = {"",    "{",    "{}x",         "{\"a\":1,\"a\":2}",    "{\"a\":\"\xff\"}",
+                                      "nul", "[1,]", "\"\\ud800\"", "{\"a\":\"x\\u0000y\"}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         json_t *value = NULL;
         CF_AUTO(cf_err) err = parse(bad[i], &value);
@@ -43,8 +43,10 @@ static void test_parse(void **state) {
 static void test_members(void **state) {
     (void)state;
     CF_AUTO(json_t) value = NULL;
-    assert_null(parse("{\"t\":\"text\",\"n\":7,\"f\":true,\"h\":\"00ff\",\"b\":\"AQI=\",\"w\":\"two\",\"a\":[1],\"z\":null,"
-                      "\"d\":\"2026-11-20T10:00:00Z\",\"unknown\":{}}", &value));
+    assert_null(
+        parse("{\"t\":\"text\",\"n\":7,\"f\":true,\"h\":\"00ff\",\"b\":\"AQI=\",\"w\":\"two\",\"a\":[1],\"z\":null,"
+              "\"d\":\"2026-11-20T10:00:00Z\",\"unknown\":{}}",
+              &value));
     static const char *const words[] = {"one", "two"};
     uint8_t bytes[2];
     cf_time time = {0, 0};
@@ -70,20 +72,48 @@ static void test_members(void **state) {
 
 typedef void (*reading)(cf_json_reader *reader);
 
-static void read_missing(cf_json_reader *r) { (void)cf_json_read_text(r, "no", 0, 5); }
-static void read_null(cf_json_reader *r) { (void)cf_json_read_number(r, "z", 0, 5); }
-static void read_long(cf_json_reader *r) { (void)cf_json_read_text(r, "t", 0, 3); }
-static void read_short(cf_json_reader *r) { (void)cf_json_read_text(r, "t", 5, 9); }
-static void read_control(cf_json_reader *r) { (void)cf_json_read_text(r, "c", 0, 9); }
-static void read_wrong_type(cf_json_reader *r) { (void)cf_json_read_text(r, "n", 0, 9); }
-static void read_above(cf_json_reader *r) { (void)cf_json_read_number(r, "n", 0, 6); }
-static void read_below(cf_json_reader *r) { (void)cf_json_read_number(r, "n", 8, 9); }
-static void read_negative(cf_json_reader *r) { (void)cf_json_read_number(r, "m", 0, UINT64_MAX); }
-static void read_real(cf_json_reader *r) { (void)cf_json_read_number(r, "r", 0, 9); }
-static void read_flag(cf_json_reader *r) { (void)cf_json_read_optional_flag(r, "n"); }
-static void read_array(cf_json_reader *r) { (void)cf_json_read_array(r, "t", 9); }
-static void read_many(cf_json_reader *r) { (void)cf_json_read_array(r, "a", 1); }
-static void read_time(cf_json_reader *r) { (void)cf_json_read_time(r, "t"); }
+static void read_missing(cf_json_reader *r) {
+    (void)cf_json_read_text(r, "no", 0, 5);
+}
+static void read_null(cf_json_reader *r) {
+    (void)cf_json_read_number(r, "z", 0, 5);
+}
+static void read_long(cf_json_reader *r) {
+    (void)cf_json_read_text(r, "t", 0, 3);
+}
+static void read_short(cf_json_reader *r) {
+    (void)cf_json_read_text(r, "t", 5, 9);
+}
+static void read_control(cf_json_reader *r) {
+    (void)cf_json_read_text(r, "c", 0, 9);
+}
+static void read_wrong_type(cf_json_reader *r) {
+    (void)cf_json_read_text(r, "n", 0, 9);
+}
+static void read_above(cf_json_reader *r) {
+    (void)cf_json_read_number(r, "n", 0, 6);
+}
+static void read_below(cf_json_reader *r) {
+    (void)cf_json_read_number(r, "n", 8, 9);
+}
+static void read_negative(cf_json_reader *r) {
+    (void)cf_json_read_number(r, "m", 0, UINT64_MAX);
+}
+static void read_real(cf_json_reader *r) {
+    (void)cf_json_read_number(r, "r", 0, 9);
+}
+static void read_flag(cf_json_reader *r) {
+    (void)cf_json_read_optional_flag(r, "n");
+}
+static void read_array(cf_json_reader *r) {
+    (void)cf_json_read_array(r, "t", 9);
+}
+static void read_many(cf_json_reader *r) {
+    (void)cf_json_read_array(r, "a", 1);
+}
+static void read_time(cf_json_reader *r) {
+    (void)cf_json_read_time(r, "t");
+}
 static void read_hex(cf_json_reader *r) {
     uint8_t bytes[2] = {1, 1};
     cf_json_read_hex(r, "t", bytes, 2);
@@ -97,9 +127,9 @@ static void read_base64(cf_json_reader *r) {
 
 static void test_refusals(void **state) {
     (void)state;
-    static const reading readings[] = {read_missing, read_null,  read_long, read_short, read_control, read_wrong_type,
-                                       read_above,   read_below, read_negative, read_real, read_flag, read_array,
-                                       read_many,    read_time,  read_hex, read_base64};
+    static const reading readings[] = {
+        read_missing,  read_null, read_long, read_short, read_control, read_wrong_type, read_above, read_below,
+        read_negative, read_real, read_flag, read_array, read_many,    read_time,       read_hex,   read_base64};
     CF_AUTO(json_t) value = NULL;
     assert_null(parse("{\"t\":\"text\",\"n\":7,\"m\":-7,\"r\":7.5,\"c\":\"a\\nb\",\"a\":[1,2],\"z\":null}", &value));
     for (size_t i = 0; i < sizeof readings / sizeof *readings; i++) {

@@ -13,16 +13,16 @@
 
 #include "records/records.h"
 
-#define OK(call)                                                                                                   \
-    do {                                                                                                           \
-        cf_err *err_ = (call);                                                                                     \
-        if (err_) cf_err_print(stderr, err_);                                                                      \
-        assert_null(err_);                                                                                         \
+#define OK(call)                              \
+    do {                                      \
+        cf_err *err_ = (call);                \
+        if (err_) cf_err_print(stderr, err_); \
+        assert_null(err_);                    \
     } while (0)
-#define FAILS(expected, call)                                                                                      \
-    do {                                                                                                           \
-        CF_AUTO(cf_err) err_ = (call);                                                                             \
-        assert_int_equal(cf_err_code(err_), expected);                                                             \
+#define FAILS(expected, call)                          \
+    do {                                               \
+        CF_AUTO(cf_err) err_ = (call);                 \
+        assert_int_equal(cf_err_code(err_), expected); \
     } while (0)
 
 typedef struct subject {
@@ -44,7 +44,8 @@ static cf_id32 id32(uint8_t byte) {
 }
 
 static cf_server_row a_server(uint8_t byte, const char *name) {
-    cf_server_row row = {.id = id16(byte), .instance = id16((uint8_t)(byte + 1)), .registered = 100 + byte, .next_number = 1};
+    cf_server_row row = {
+        .id = id16(byte), .instance = id16((uint8_t)(byte + 1)), .registered = 100 + byte, .next_number = 1};
     snprintf(row.name, sizeof row.name, "%s", name);
     memset(row.auth_key, byte, sizeof row.auth_key);
     return row;
@@ -127,8 +128,9 @@ static void test_step_that_fails_leaves_nothing(void **state) {
     sqlite3 *handle = NULL;
     sqlite3_stmt *statement = NULL;
     assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(handle, "SELECT count(*) FROM sqlite_master WHERE name IN ('vault','servers')", -1,
-                                        &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(handle, "SELECT count(*) FROM sqlite_master WHERE name IN ('vault','servers')",
+                                        -1, &statement, NULL),
+                     SQLITE_OK);
     assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
     assert_int_equal(sqlite3_column_int(statement, 0), 0);
     sqlite3_finalize(statement);
@@ -158,7 +160,13 @@ static void test_transactions(void **state) {
 
 static void test_vault_row(void **state) {
     subject *s = *state;
-    cf_vault_row row = {.id = id16(1), .epoch = id16(2), .name = "n\xc3\xa4me", .region = "", .url = "https://h", .created = -5}, got;
+    cf_vault_row row = {.id = id16(1),
+                        .epoch = id16(2),
+                        .name = "n\xc3\xa4me",
+                        .region = "",
+                        .url = "https://h",
+                        .created = -5},
+                 got;
     FAILS(CF_ERR_DATABASE, cf_records_get_vault(s->records, &got));
     memset(row.url_key, 3, 32);
     OK(cf_records_set_vault(s->records, &row));
@@ -224,7 +232,8 @@ static void test_sessions(void **state) {
     subject *s = *state;
     bool found = false;
     int expired = 0;
-    cf_session_row row = {.server = s->server, .id = id16(20), .opened = 1000, .lease_until = 1120, .state = "open"}, got;
+    cf_session_row row = {.server = s->server, .id = id16(20), .opened = 1000, .lease_until = 1120, .state = "open"},
+                   got;
     OK(cf_records_add_session(s->records, &row));
     cf_session_row second = row;
     second.id = id16(21);
@@ -261,7 +270,8 @@ static void test_blocks(void **state) {
     static const struct {
         uint64_t number;
         bool inside;
-    } cases[] = {{0, false}, {1, true}, {1024, true}, {1025, false}, {2048, false}, {2049, true}, {3072, true}, {3073, false}};
+    } cases[] = {{0, false},    {1, true},    {1024, true}, {1025, false},
+                 {2048, false}, {2049, true}, {3072, true}, {3073, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         OK(cf_records_find_block_of(s->records, &s->server, &session, cases[i].number, &found, &got));
         assert_int_equal(found, cases[i].inside);
@@ -275,7 +285,13 @@ static void test_blocks(void **state) {
 static void test_packs_and_points(void **state) {
     subject *s = *state;
     bool found = false;
-    cf_pack_row row = {.server = s->server, .session = id16(20), .number = 5, .size = 1000, .kind = CF_KIND_TREE, .segments = 3}, got;
+    cf_pack_row row = {.server = s->server,
+                       .session = id16(20),
+                       .number = 5,
+                       .size = 1000,
+                       .kind = CF_KIND_TREE,
+                       .segments = 3},
+                got;
     memset(row.xxh3, 9, 16);
     OK(cf_records_add_pack(s->records, &row, cf_span_text("header"), cf_span_text("tail")));
     OK(cf_records_find_pack(s->records, &s->server, 5, &found, &got));
@@ -289,8 +305,16 @@ static void test_packs_and_points(void **state) {
     OK(cf_records_pack_totals(s->records, &s->server, &packs, &bytes));
     assert_true(packs == 1 && bytes == 1000);
 
-    cf_point_row point = {.id = id32(1), .previous = id32(0), .server = s->server, .session = id16(20), .counter = 1,
-                          .size = 10, .received = 77, .summary = {1, 2, 3}, .summary_size = 3}, *points = NULL;
+    cf_point_row point = {.id = id32(1),
+                          .previous = id32(0),
+                          .server = s->server,
+                          .session = id16(20),
+                          .counter = 1,
+                          .size = 10,
+                          .received = 77,
+                          .summary = {1, 2, 3},
+                          .summary_size = 3},
+                 *points = NULL;
     cf_server_row server;
     size_t count = 0;
     OK(cf_records_add_point(s->records, &point));
@@ -320,7 +344,12 @@ static void test_jobs(void **state) {
     subject *s = *state;
     int interrupted = 0;
     size_t count = 0;
-    cf_job_row row = {.server = s->server, .id = id16(30), .type = "backup", .status = "running", .started = 10, .updated = 100},
+    cf_job_row row = {.server = s->server,
+                      .id = id16(30),
+                      .type = "backup",
+                      .status = "running",
+                      .started = 10,
+                      .updated = 100},
                *rows = NULL;
     OK(cf_records_put_job(s->records, &row));
     row.bytes = 5;

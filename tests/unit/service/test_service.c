@@ -22,16 +22,16 @@
 #include "service/url.h"
 #include "visible/pack.h"
 
-#define OK(call)                                                                                                   \
-    do {                                                                                                           \
-        cf_err *err_ = (call);                                                                                     \
-        if (err_) cf_err_print(stderr, err_);                                                                      \
-        assert_null(err_);                                                                                         \
+#define OK(call)                              \
+    do {                                      \
+        cf_err *err_ = (call);                \
+        if (err_) cf_err_print(stderr, err_); \
+        assert_null(err_);                    \
     } while (0)
-#define FAILS(expected, call)                                                                                      \
-    do {                                                                                                           \
-        CF_AUTO(cf_err) err_ = (call);                                                                             \
-        assert_int_equal(cf_err_code(err_), expected);                                                             \
+#define FAILS(expected, call)                          \
+    do {                                               \
+        CF_AUTO(cf_err) err_ = (call);                 \
+        assert_int_equal(cf_err_code(err_), expected); \
     } while (0)
 
 /* A clock that stands until it is moved. */
@@ -154,14 +154,22 @@ static void parse_url(const char *url, query *out) {
 static void test_urls(void **state) {
     (void)state;
     uint8_t key[32] = {5}, other[32] = {6};
-    cf_blob blob = {.upload = true, .server = {{1}}, .session = {{2}}, .number = 77, .size = 1234, .xxh3 = {3}, .expires = 5000}, got;
+    cf_blob blob = {.upload = true,
+                    .server = {{1}},
+                    .session = {{2}},
+                    .number = 77,
+                    .size = 1234,
+                    .xxh3 = {3},
+                    .expires = 5000},
+            got;
     CF_AUTO_FREE char *url = NULL;
     query values;
     OK(cf_blob_url(key, "https://h:1", &blob, &url));
     assert_non_null(strstr(url, "https://h:1/v1/blobs/77?op=put&"));
     parse_url(url, &values);
     OK(cf_blob_check(key, true, "77", get_value, &values, 4999, &got));
-    assert_true(got.number == 77 && got.size == 1234 && got.expires == 5000 && cf_id16_equal(&got.server, &blob.server));
+    assert_true(got.number == 77 && got.size == 1234 && got.expires == 5000 &&
+                cf_id16_equal(&got.server, &blob.server));
     assert_memory_equal(got.xxh3, blob.xxh3, 16);
     FAILS(CF_ERR_FORBIDDEN, cf_blob_check(key, true, "77", get_value, &values, 5000, &got)); /* over */
     FAILS(CF_ERR_FORBIDDEN, cf_blob_check(key, false, "77", get_value, &values, 1, &got));   /* not for reading */
@@ -220,8 +228,8 @@ static void test_init(void **state) {
     FAILS(CF_ERR_VAULT_IN_USE, cf_vault_open(w->path, CF_VAULT_SERVE, clock, &second));
     FAILS(CF_ERR_NOT_A_VAULT, cf_vault_open(w->folder, CF_VAULT_LIST, clock, &second));
     FAILS(CF_ERR_NOT_A_VAULT, cf_vault_open("/nonexistent", CF_VAULT_LIST, clock, &second));
-    static const char *const bad[] = {"http://h", "https://", "https://h:x", "https://h:70000", "https://h/path", "h:1",
-                                      "https://a b", "https://[::1", "https://u@h", "https://h,DNS:x"};
+    static const char *const bad[] = {"http://h", "https://",    "https://h:x",  "https://h:70000", "https://h/path",
+                                      "h:1",      "https://a b", "https://[::1", "https://u@h",     "https://h,DNS:x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         snprintf(path, sizeof path, "%s/bad", w->folder);
         FAILS(CF_ERR_BAD_USAGE, cf_vault_init(&(cf_vault_init_options){path, NULL, bad[i], NULL}, clock, &row));
@@ -261,10 +269,15 @@ static void test_leases_end_by_the_clock(void **state) {
     cf_records *records = w->vault->records;
     cf_server_row server = {.id = {{4}}, .name = "s", .next_number = 1};
     OK(cf_records_add_server(records, &server));
-    cf_session_row session = {.server = server.id, .id = {{5}}, .opened = w->time.wall,
-                              .lease_until = w->time.wall + CF_SESSION_LEASE_SECONDS, .state = "open"}, got;
+    cf_session_row session = {.server = server.id,
+                              .id = {{5}},
+                              .opened = w->time.wall,
+                              .lease_until = w->time.wall + CF_SESSION_LEASE_SECONDS,
+                              .state = "open"},
+                   got;
     cf_lease_row lease = {server.id, {{6}}, "mount", w->time.wall + CF_READ_LEASE_SECONDS};
-    cf_job_row job = {.server = server.id, .id = {{7}}, .type = "backup", .status = "running", .updated = w->time.wall}, *jobs;
+    cf_job_row job = {.server = server.id, .id = {{7}}, .type = "backup", .status = "running", .updated = w->time.wall},
+               *jobs;
     bool found = false;
     size_t count = 0;
     OK(cf_records_add_session(records, &session));
@@ -352,7 +365,8 @@ static cf_objects *store_pack(size_t segments) {
     CF_AUTO_BUF cf_buf out;
     cf_buf_init(&out, 1 << 22);
     uint8_t header[CF_PACK_HEADER_SIZE];
-    cf_pack_header_encode(&(cf_pack_header){.kind = CF_KIND_DATA, .server = {{1}}, .session = {{2}}, .number = 3}, header);
+    cf_pack_header_encode(&(cf_pack_header){.kind = CF_KIND_DATA, .server = {{1}}, .session = {{2}}, .number = 3},
+                          header);
     cf_buf_put(&out, header, sizeof header);
     cf_extent extents[8];
     for (size_t i = 0; i < segments; i++) {
@@ -387,9 +401,7 @@ static void test_pack_check(void **state) {
         OK(cf_pack_frame_verify(reader, &frame, again));
         assert_memory_equal(xxh3, again, 16);
     }
-    static const struct {
-        size_t size;
-    } cut[] = {{0}, {100}, {151}, {152}, {200000}};
+    static const struct { size_t size; } cut[] = {{0}, {100}, {151}, {152}, {200000}};
     for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) { /* torn at any place: no pack */
         CF_AUTO(cf_object_reader) reader = NULL;
         CF_AUTO_PACK_FRAME cf_pack_frame frame = {0};
@@ -410,8 +422,9 @@ static void test_statuses(void **state) {
     static const struct {
         cf_code code;
         unsigned status;
-    } cases[] = {{CF_ERR_DISK_FULL, 507}, {CF_ERR_DATABASE, 500},       {CF_ERR_OBJECT_MISSING, 500}, {CF_ERR_SESSION_LOST, 410},
-                 {CF_ERR_TOO_LARGE, 413}, {CF_ERR_VERSION_MISMATCH, 426}, {CF_ERR_RATE_LIMITED, 429}};
+    } cases[] = {{CF_ERR_DISK_FULL, 507},    {CF_ERR_DATABASE, 500},  {CF_ERR_OBJECT_MISSING, 500},
+                 {CF_ERR_SESSION_LOST, 410}, {CF_ERR_TOO_LARGE, 413}, {CF_ERR_VERSION_MISMATCH, 426},
+                 {CF_ERR_RATE_LIMITED, 429}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CF_AUTO(cf_err) err = cf_fail(cases[i].code, "x");
         assert_int_equal(cf_status_of(err), cases[i].status);
