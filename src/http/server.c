@@ -205,7 +205,7 @@ static void completed(void *context, struct MHD_Connection *connection, void **s
     pthread_mutex_unlock(&server->lock);
 }
 
-static void log_daemon(void *context, const char *format, va_list args) {
+static void __attribute__((format(printf, 2, 0))) log_daemon(void *context, const char *format, va_list args) {
     (void)context;
     CF_AUTO_FREE char *text = cf_text_vformat(format, args);
     size_t size = text ? strlen(text) : 0;

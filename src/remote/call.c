@@ -329,10 +329,21 @@ static bool understood(int status) {
 
 static cf_err *judge_transfer(cf_remote *remote, const cf_transfer *transfer, const cf_http_reply *reply) {
     if (transfer->into && is_success(reply->status) && reply->into_got != transfer->size)
-        return cf_fail_reason(CF_ERR_VAULT_UNREACHABLE, "cut", "%.*s: %zu of %zu bytes came",
+        /* A connection that broke is an error of the transfer itself: here the object is shorter than the range. */
+        return cf_fail_reason(CF_ERR_OBJECT_MISSING, "short", "%.*s: %zu of %zu bytes are there",
                               (int)strcspn(transfer->url, "?"), transfer->url, reply->into_got, transfer->size);
     if (understood(reply->status)) return NULL;
     return status_error(remote, reply, NULL);
+}
+
+/* A range that was answered whole, but ends where the object does: asking again gives no more. */
+static bool object_ends(const cf_transfer *transfer, const cf_http_reply *reply) {
+    char range[96];
+    if (!transfer->into || !is_success(reply->status) || reply->into_got >= transfer->size) return false;
+    if (!cf_http_reply_header(reply, "Content-Range", range, sizeof range)) return false;
+    const char *total = strchr(range, '/');
+    uint64_t size;
+    return total && cf_text_parse_u64(total + 1, UINT64_MAX, &size) && size == transfer->offset + reply->into_got;
 }
 
 static bool transfer_may_pass(const cf_err *err) {
@@ -346,13 +357,17 @@ static cf_err *transfer_until_done(cf_remote *remote, const cf_transfer *transfe
         CF_AUTO_HTTP_REPLY cf_http_reply reply;
         cf_err *err = cf_http_send(remote->http, request, &reply);
         int answered = err ? 0 : reply.status;
+        if (!err && object_ends(transfer, &reply)) {
+            *status = 416;
+            return NULL;
+        }
         if (!err) err = judge_transfer(remote, transfer, &reply);
         if (!err) {
             *status = reply.status;
             return NULL;
         }
-        /* Damage on the way, or a short range, is passing too: sent again from the same memory. */
-        if (is_success(answered) || transfer_may_pass(err)) answered = 503;
+        /* Damage on the way is passing too: sent again from the same memory. */
+        if (transfer_may_pass(err)) answered = 503;
         if (!wait_before_retry(remote, &retry, err, answered)) return err;
         cf_err_free(err);
     }

@@ -267,3 +267,35 @@ cf_err *cf_reader_extents(cf_reader *reader, uint64_t number, cf_extent **extent
     cf_reader_pack_release(reader, pack);
     return err;
 }
+
+/* The frame as it must stand in the object, from what is known. */
+static cf_err *frame_bytes(const cf_packed *pack, uint8_t header[CF_PACK_HEADER_SIZE], uint64_t *table, cf_buf *tail) {
+    cf_pack_header_encode(&pack->header, header);
+    size_t size = pack->extent_count * CF_EXTENT_SIZE + CF_PACK_TRAILER_SIZE;
+    *table = pack->size - size; /* decoding has checked that it fits */
+    cf_buf_init(tail, size);
+    cf_pack_tail_encode(header, *table, pack->extents, pack->extent_count, tail);
+    return cf_buf_check(tail, "a pack's table");
+}
+
+static cf_err *check_frame(cf_reader *reader, const cf_packed *pack, cf_buf *buffer) {
+    CF_AUTO_BUF cf_buf tail;
+    uint8_t header[CF_PACK_HEADER_SIZE];
+    uint64_t table;
+    CF_TRY(frame_bytes(pack, header, &table, &tail));
+    cf_buf_reset(buffer);
+    CF_TRY(cf_reader_fetch(reader, pack->number, 0, sizeof header, buffer));
+    bool same = memcmp(buffer->data, header, sizeof header) == 0;
+    CF_TRY(cf_reader_fetch(reader, pack->number, table, tail.size, buffer));
+    if (same && cf_span_equal(cf_buf_span(buffer), cf_buf_span(&tail))) return NULL;
+    return cf_fail_reason(CF_ERR_PACK_UNREADABLE, "table", "pack %llu: its object does not say of itself what the vault says of it",
+                          (unsigned long long)pack->number);
+}
+
+cf_err *cf_reader_check_frame(cf_reader *reader, uint64_t number, cf_buf *buffer) {
+    cf_packed *pack;
+    CF_TRY(cf_reader_pack(reader, number, &pack));
+    cf_err *err = check_frame(reader, pack, buffer);
+    cf_reader_pack_release(reader, pack);
+    return err;
+}

@@ -117,6 +117,9 @@ cf_err *cf_reader_prepare(cf_reader *reader, const uint64_t *packs, size_t count
 cf_err *cf_reader_extent(cf_reader *reader, uint64_t pack, uint16_t segment, cf_extent *extent);
 /* cf_reader_extents: all of a pack: fresh array, the caller frees it.                                   */
 cf_err *cf_reader_extents(cf_reader *reader, uint64_t pack, cf_extent **extents, size_t *count);
+/* cf_reader_check_frame: do header, table and trailer in the pack's object say what the source told of it?
+ * buffer: room to work in. Fails: PACK_UNREADABLE (reason "table").                                      */
+cf_err *cf_reader_check_frame(cf_reader *reader, uint64_t pack, cf_buf *buffer);
 /* cf_reader_fetch: size bytes of the pack's object; buffer is reset and holds them.                      */
 cf_err *cf_reader_fetch(cf_reader *reader, uint64_t pack, uint64_t offset, size_t size, cf_buf *buffer);
 /* cf_lane_segment_from: like cf_lane_segment, but the stored bytes (exactly the extent's) are at hand.    */

@@ -304,6 +304,23 @@ static void all_bad(struct verify *v, uint64_t pack, cf_err *err) {
         mark_bad(v, pack, (uint16_t)segment, cf_fail(cf_err_code(owned), "%s", cf_err_message(owned)));
 }
 
+/* The keeper told us header and table; from the object itself the vault's database is made again, and packs are
+ * copied: so what stands there must be the same. */
+static void check_frame(struct worker *w, uint64_t pack) {
+    struct verify *v = w->v;
+    cf_err *err = cf_reader_check_frame(v->reader, pack, &w->range);
+    if (!err) return;
+    if (!cf_err_has(err, CF_F_DAMAGE)) {
+        fatal(v, err);
+        return;
+    }
+    pthread_mutex_lock(&v->lock);
+    v->result->warnings++;
+    if (v->options->warning) v->options->warning(v->options->context, (cf_span){0}, err);
+    pthread_mutex_unlock(&v->lock);
+    cf_err_free(err);
+}
+
 static void check_pack(struct worker *w, uint64_t pack) {
     struct verify *v = w->v;
     CF_AUTO_FREE cf_extent *extents = NULL;
@@ -315,6 +332,7 @@ static void check_pack(struct worker *w, uint64_t pack) {
         all_bad(v, pack, err);
         return;
     }
+    check_frame(w, pack);
     size_t end = 0;
     for (size_t from = 0; !atomic_load(&v->stop) && next_range(v, extents, count, pack, &from, &end); from = end)
         check_range(w, pack, extents + from, end - from, entries, entry_count);

@@ -4,6 +4,7 @@
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -14,7 +15,13 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
 
 
+def stop(number, frame):
+    """SIGTERM ends the run as Ctrl-C does: with everything cleaned up."""
+    raise KeyboardInterrupt
+
+
 def pytest_configure(config):
+    signal.signal(signal.SIGTERM, stop)
     config.addinivalue_line('markers', 'root: needs root (loop mounts, owners)')
     if not harness.program('coffer') or not harness.program('coffer-vault'):
         raise pytest.UsageError(f'coffer and coffer-vault are not in {harness.BUILD}: build first, or set COFFER_BUILD')

@@ -116,7 +116,7 @@ class Stage:
         self.processes.append(process)
         return process
 
-    def run(self, args, timeout=300, env=None, **kw):
+    def run(self, args, timeout=120, env=None, **kw):
         process = self.spawn(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **(env or {})}, **kw)
         try:
             out, err = process.communicate(timeout=timeout)
@@ -314,7 +314,7 @@ class Agent:
     def argv(self, *args, json=True):
         return [self.program, '--home', self.home, *(['--json'] if json else []), *args]
 
-    def run(self, *args, wrapper=(), env=None, json=True, timeout=300, **kw):
+    def run(self, *args, wrapper=(), env=None, json=True, timeout=120, **kw):
         return self.stage.run([*wrapper, *self.argv(*args, json=json)], env=env, timeout=timeout, **kw)
 
     def spawn(self, *args, wrapper=(), env=None, **kw):

@@ -898,6 +898,19 @@ def test_one_service_only(vault):
     assert vault.run("servers", vault.folder, check=False).returncode == 2
 
 
+def test_address_that_cannot_be_had(tmp_path):
+    vault = Vault(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = vault.run("serve", vault.path, "--listen", f"127.0.0.1:{taken.getsockname()[1]}", check=False, timeout=30)
+        assert done.returncode == 1 and "900514" in done.stderr and done.stdout == ""
+    for listen in ("nonsense", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000"):
+        assert vault.run("serve", vault.path, "--listen", listen, check=False, timeout=30).returncode == 2
+    done = vault.run("serve", vault.path, "--listen", "192.0.2.77:0", check=False, timeout=30)
+    assert done.returncode == 1 and "900514" in done.stderr
+
+
 def test_newer_database_is_refused(tmp_path):
     vault = Vault(tmp_path)
     database = sqlite3.connect(vault.path / "vault.db")

@@ -60,13 +60,20 @@ static cf_err *identities(cf_remote *remote, uint8_t choice) {
     cf_remote_registration registration = {.name = "x"};
     uint8_t record[CF_REMOTE_RECORD_SIZE];
     switch (choice) {
-    case 0: return cf_remote_get_version(remote, &version);
-    case 1: return cf_remote_check_credentials(remote, &credentials);
-    case 2: return cf_remote_get_challenge(remote, &id, &challenge);
-    case 3: return cf_remote_get_self(remote, &self);
-    case 4: return cf_remote_unlock_server(remote, &unlock, &unlocked);
-    case 5: return cf_remote_get_record(remote, &id, record);
-    default: return cf_remote_register(remote, &registration);
+    case 0:
+        return cf_remote_get_version(remote, &version);
+    case 1:
+        return cf_remote_check_credentials(remote, &credentials);
+    case 2:
+        return cf_remote_get_challenge(remote, &id, &challenge);
+    case 3:
+        return cf_remote_get_self(remote, &self);
+    case 4:
+        return cf_remote_unlock_server(remote, &unlock, &unlocked);
+    case 5:
+        return cf_remote_get_record(remote, &id, record);
+    default:
+        return cf_remote_register(remote, &registration);
     }
 }
 
@@ -76,10 +83,18 @@ static cf_err *lists(cf_remote *remote, uint8_t choice) {
     bool more;
     cf_err *err = NULL;
     switch (choice) {
-    case 0: err = cf_remote_list_servers(remote, (cf_remote_server **)&list, &count); break;
-    case 1: err = cf_remote_list_slots(remote, (cf_remote_slot **)&list, &count); break;
-    case 2: err = cf_remote_list_points(remote, (cf_remote_point **)&list, &count); break;
-    default: err = cf_remote_list_packs(remote, 0, 10, (cf_remote_pack_info **)&list, &count, &more); break;
+    case 0:
+        err = cf_remote_list_servers(remote, (cf_remote_server **)&list, &count);
+        break;
+    case 1:
+        err = cf_remote_list_slots(remote, (cf_remote_slot **)&list, &count);
+        break;
+    case 2:
+        err = cf_remote_list_points(remote, (cf_remote_point **)&list, &count);
+        break;
+    default:
+        err = cf_remote_list_packs(remote, 0, 10, (cf_remote_pack_info **)&list, &count, &more);
+        break;
     }
     free(list);
     return err;
@@ -125,12 +140,18 @@ static cf_err *sessions(cf_remote *remote, uint8_t choice) {
     cf_remote_numbers numbers;
     uint32_t seconds;
     switch (choice) {
-    case 0: return open_session(remote);
-    case 1: return cf_remote_more_numbers(remote, &id, 7, &numbers);
-    case 2: return cf_remote_renew_session(remote, &id, &seconds);
-    case 3: return store_point(remote);
-    case 4: return store_pack(remote);
-    default: return fetch_packs(remote);
+    case 0:
+        return open_session(remote);
+    case 1:
+        return cf_remote_more_numbers(remote, &id, 7, &numbers);
+    case 2:
+        return cf_remote_renew_session(remote, &id, &seconds);
+    case 3:
+        return store_point(remote);
+    case 4:
+        return store_pack(remote);
+    default:
+        return fetch_packs(remote);
     }
 }
 

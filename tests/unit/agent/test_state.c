@@ -257,6 +257,17 @@ static void locks_exclude_as_the_rules_say(void **state) {
     assert_int_equal(cf_err_code(shared), CF_ERR_JOB_RUNNING);
 }
 
+static void two_registrations_exclude_each_other(void **state) {
+    CF_AUTO(cf_state_lock) first = NULL;
+    CF_AUTO(cf_state_lock) second = NULL;
+    CF_AUTO(cf_state_lock) backup = NULL;
+    assert_null(cf_state_lock_take(*state, CF_STATE_LOCK_REGISTER, "coffer register", &first));
+    CF_AUTO(cf_err) err = cf_state_lock_take(*state, CF_STATE_LOCK_REGISTER, "coffer unregister", &second);
+    assert_int_equal(cf_err_code(err), CF_ERR_REGISTRATION_RUNNING);
+    assert_non_null(strstr(cf_err_message(err), "coffer register"));
+    assert_null(cf_state_lock_take(*state, CF_STATE_LOCK_BACKUP, "backup", &backup));
+}
+
 static void a_job_runs_warns_and_ends(void **state) {
     cf_job *job = NULL;
     const char *status;
@@ -344,6 +355,7 @@ int main(void) {
         TEST(warnings_beyond_the_limit_are_counted),
         TEST(a_job_whose_process_is_gone_is_interrupted),
         TEST(locks_exclude_as_the_rules_say),
+        TEST(two_registrations_exclude_each_other),
         TEST(a_job_runs_warns_and_ends),
         TEST(a_job_that_is_given_up_is_a_failed_one),
         TEST(a_newer_database_is_left_alone),

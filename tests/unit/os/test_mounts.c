@@ -29,8 +29,9 @@ static void the_mounts_of_this_system_are_understood(void **state) {
     stat.mount_id = 0; /* a kernel that does not tell: by device */
     assert_ptr_equal(cf_mounts_find(mounts, &stat), proc);
     assert_ok(cf_os_stat(in->fd, "", &stat));
-    const cf_mount *here = cf_mounts_find(mounts, &stat);
-    assert_non_null(here);
+    bool whole = false; /* in a changed root that is no mount point itself, what holds it is not listed */
+    for (size_t i = 0; i < count; i++) whole = whole || strcmp(list[i].point, "/") == 0;
+    if (whole) assert_non_null(cf_mounts_find(mounts, &stat));
     cf_fs_kind kind;
     const char *type = NULL;
     CF_AUTO_FD int fd = open("/proc", O_RDONLY | O_CLOEXEC);
