@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/backup_settings.h"
 #include "agent/index_upkeep.h"
 #include "agent/point_build.h"
 #include "agent/runner.h"
@@ -77,7 +78,8 @@ static cf_err *sink_numbers(void *context, uint64_t after, uint64_t *first, uint
 
 static cf_err *sink_store(void *context, const cf_stored_pack *pack) {
     cf_attempt *attempt = context;
-    return cf_remote_store_pack(attempt->remote, &attempt->session, pack->number, pack->bytes, pack->xxh3, pack->tail, NULL);
+    return cf_remote_store_pack(attempt->remote, &attempt->session, pack->number, pack->bytes, pack->xxh3, pack->tail,
+                                NULL);
 }
 
 /* ---- Opening ---- */
@@ -88,7 +90,8 @@ static cf_err *open_scratch(cf_attempt *attempt) {
     cf_stat stat;
     CF_TRY(cf_os_stat(attempt->scratch_fd, "", &stat));
     attempt->skip = (cf_backup_skip){stat.device, stat.inode};
-    return cf_index_upkeep_open(attempt->job->scratch, &attempt->job->access->server_id, &attempt->index, &attempt->index_fresh);
+    return cf_index_upkeep_open(attempt->job->scratch, &attempt->job->access->server_id, &attempt->index,
+                                &attempt->index_fresh);
 }
 
 static cf_err *highest_number(cf_attempt *attempt, uint64_t *highest) {
@@ -100,11 +103,9 @@ static cf_err *highest_number(cf_attempt *attempt, uint64_t *highest) {
     return NULL;
 }
 
-static void parse_epoch(const char *text, uint8_t epoch[16]) {
-    uint8_t sum[32] = {0};
-    if (cf_hex_decode(text, epoch, 16)) return;
-    CF_AUTO(cf_err) err = cf_sha256(cf_span_text(text), sum);
-    memcpy(epoch, sum, 16);
+static cf_err *parse_epoch(const cf_remote_session *session, uint8_t epoch[16]) {
+    if (cf_hex_decode(session->epoch, epoch, 16)) return NULL;
+    return cf_fail_reason(CF_ERR_BAD_REPLY, "fields", "the session's epoch is not 32 hexadecimal digits");
 }
 
 static cf_err *open_session(cf_attempt *attempt) {
@@ -115,8 +116,8 @@ static cf_err *open_session(cf_attempt *attempt) {
     cf_err *err = cf_secret_from(key, sizeof key, &attempt->session_key);
     cf_wipe(key, sizeof key);
     CF_TRY(err);
-    CF_TRY(cf_record_seal(attempt->keys->master, &attempt->job->access->server_id, &attempt->session, attempt->session_key,
-                          attempt->record));
+    CF_TRY(cf_record_seal(attempt->keys->master, &attempt->job->access->server_id, &attempt->session,
+                          attempt->session_key, attempt->record));
     cf_index_epoch(attempt->index, epoch);
     cf_hex_encode(epoch, 16, epoch_hex);
     cf_remote_session_request request = {.session = attempt->session,
@@ -147,7 +148,8 @@ static cf_err *check_head(cf_attempt *attempt) {
     const cf_remote_newest *newest = &attempt->opened.newest;
     CF_TRY(cf_state_get_head(attempt->job->state, &head));
     if (!head.exists && !newest->exists) return NULL;
-    if (head.exists && newest->exists && head.counter == newest->counter && cf_id32_equal(&head.id, &newest->id)) return NULL;
+    if (head.exists && newest->exists && head.counter == newest->counter && cf_id32_equal(&head.id, &newest->id))
+        return NULL;
     CF_TRY(list_points(attempt));
     cf_vault_head known = {.known = head.exists, .id = head.id, .counter = head.counter}, now;
     cf_vault_head_state state;
@@ -165,7 +167,7 @@ static cf_err *check_head(cf_attempt *attempt) {
 static cf_err *apply_feed(cf_attempt *attempt) {
     const cf_remote_session *session = &attempt->opened;
     uint8_t epoch[16];
-    parse_epoch(session->epoch, epoch);
+    CF_TRY(parse_epoch(session, epoch));
     size_t count = 0;
     for (size_t i = 0; i < session->feed_count; i++) count += session->feed[i].count;
     CF_AUTO_FREE cf_index_segment *retired = calloc(count ? count : 1, sizeof *retired);
@@ -180,7 +182,7 @@ static cf_err *apply_feed(cf_attempt *attempt) {
 /* Brings the index in step with the vault. */
 static cf_err *settle_index(cf_attempt *attempt) {
     uint8_t epoch[16], known[16];
-    parse_epoch(attempt->opened.epoch, epoch);
+    CF_TRY(parse_epoch(&attempt->opened, epoch));
     cf_index_epoch(attempt->index, known);
     static const uint8_t none[16];
     bool other_epoch = memcmp(epoch, known, 16) != 0 && memcmp(known, none, 16) != 0;
@@ -199,14 +201,16 @@ static cf_err *settle_index(cf_attempt *attempt) {
 /* Is the tree cache's point one that the vault still has? Otherwise nothing in the cache may be trusted. */
 static cf_err *settle_cache(cf_attempt *attempt) {
     cf_backup_outcome *outcome = attempt->outcome;
-    CF_TRY(cf_cache_open(attempt->scratch_fd, &attempt->job->access->server_id, &attempt->selection_id, &attempt->cache));
+    CF_TRY(
+        cf_cache_open(attempt->scratch_fd, &attempt->job->access->server_id, &attempt->selection_id, &attempt->cache));
     outcome->scan_reason = "no tree cache";
     if (!cf_cache_has_root(attempt->cache)) return NULL;
     const cf_cache_root *root = cf_cache_get_root(attempt->cache);
     bool there = attempt->opened.newest.exists && cf_id32_equal(&root->point, &attempt->opened.newest.id);
     if (!there) {
         CF_TRY(list_points(attempt));
-        for (size_t i = 0; i < attempt->row_count && !there; i++) there = cf_id32_equal(&root->point, &attempt->rows[i].id);
+        for (size_t i = 0; i < attempt->row_count && !there; i++)
+            there = cf_id32_equal(&root->point, &attempt->rows[i].id);
     }
     cf_map_header header;
     cf_err *err = there ? cf_map_decode(cf_cache_map(attempt->cache), NULL, &header, &attempt->base_map) : NULL;
@@ -223,19 +227,9 @@ static cf_err *settle_cache(cf_attempt *attempt) {
     return NULL;
 }
 
-static int compression_level(cf_compression compression) {
-    return compression == CF_COMPRESSION_FAST ? 1 : compression == CF_COMPRESSION_MAX ? 12 : 3;
-}
-
-static unsigned lane_count(const cf_config *config) {
-    if (config->lanes) return config->lanes;
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    return processors < 1 ? 1 : processors > 16 ? 16 : (unsigned)processors;
-}
-
 static cf_err *open_writer(cf_attempt *attempt) {
     const cf_config *config = attempt->job->config;
-    unsigned lanes = lane_count(config);
+    unsigned lanes = cf_job_lanes(config);
     cf_writer_options options = {.server = attempt->job->access->server_id,
                                  .session = attempt->session,
                                  .keys = attempt->keys,
@@ -244,7 +238,7 @@ static cf_err *open_writer(cf_attempt *attempt) {
                                  .sink = {sink_numbers, sink_store, attempt},
                                  .numbers_first = attempt->opened.numbers.first,
                                  .numbers_count = attempt->opened.numbers.count,
-                                 .level = compression_level(config->compression),
+                                 .level = cf_job_level(config->compression),
                                  .verify = config->verify_uploads,
                                  .pack_target = {(size_t)config->pack_size_bytes, TREE_PACK_TARGET},
                                  .sealers = lanes,
@@ -269,7 +263,7 @@ static cf_err *scan(cf_attempt *attempt, cf_backup_result *result) {
                                  .cache = attempt->cache,
                                  .dead = attempt->dead,
                                  .cross_file_systems = attempt->job->cross_file_systems,
-                                 .lanes = lane_count(attempt->job->config),
+                                 .lanes = cf_job_lanes(attempt->job->config),
                                  .started = attempt->started,
                                  .skips = &attempt->skip,
                                  .skip_count = 1,
@@ -285,21 +279,22 @@ static void fill_summary(cf_attempt *attempt, const cf_backup_result *result) {
     cf_writer_stats stats;
     cf_writer_get_stats(attempt->writer, &stats);
     uint64_t warnings = cf_job_warning_count(attempt->running);
-    attempt->outcome->summary = (cf_summary){.selection = attempt->job->selection,
-                                             .with_warnings = warnings > 0,
-                                             .started = (uint64_t)attempt->started.seconds,
-                                             .finished = (uint64_t)cf_clock_wall(cf_state_clock(attempt->job->state)).seconds,
-                                             .files = result->totals.files,
-                                             .directories = result->totals.directories,
-                                             .others = result->totals.others,
-                                             .bytes = result->totals.bytes,
-                                             .files_new = result->files_new,
-                                             .files_changed = result->files_changed,
-                                             .files_unchanged = result->files_unchanged,
-                                             .bytes_read = result->bytes_read,
-                                             .bytes_stored = stats.bytes_stored,
-                                             .warnings = warnings,
-                                             .selection_id = attempt->selection_id};
+    attempt->outcome->summary =
+        (cf_summary){.selection = attempt->job->selection,
+                     .with_warnings = warnings > 0,
+                     .started = (uint64_t)attempt->started.seconds,
+                     .finished = (uint64_t)cf_clock_wall(cf_state_clock(attempt->job->state)).seconds,
+                     .files = result->totals.files,
+                     .directories = result->totals.directories,
+                     .others = result->totals.others,
+                     .bytes = result->totals.bytes,
+                     .files_new = result->files_new,
+                     .files_changed = result->files_changed,
+                     .files_unchanged = result->files_unchanged,
+                     .bytes_read = result->bytes_read,
+                     .bytes_stored = stats.bytes_stored,
+                     .warnings = warnings,
+                     .selection_id = attempt->selection_id};
 }
 
 static cf_err *build(cf_attempt *attempt, const cf_backup_result *result, const cf_pack_name *packs, size_t pack_count,
@@ -331,7 +326,7 @@ static cf_err *build(cf_attempt *attempt, const cf_backup_result *result, const 
 /* The vault lacks segments that the tree refers to: they count as lost from here on, and are stored again. */
 static cf_err *take_losses(cf_attempt *attempt, const cf_remote_missing *missing) {
     uint8_t epoch[16];
-    parse_epoch(attempt->opened.epoch, epoch);
+    CF_TRY(parse_epoch(&attempt->opened, epoch));
     if (!attempt->dead) CF_TRY(cf_map_new(&attempt->dead));
     for (size_t i = 0; i < missing->count; i++) {
         const cf_remote_segments *lost = &missing->items[i];
@@ -361,10 +356,11 @@ static cf_err *keep_cache(cf_attempt *attempt, const cf_backup_result *result, c
     return cf_cache_commit(attempt->cache, &root, cf_buf_span(&map));
 }
 
-static cf_err *store_point(cf_attempt *attempt, const cf_backup_result *result, const cf_pack_name *packs, size_t pack_count,
-                           cf_buf *object, cf_id32 *id, uint8_t *chain, cf_remote_missing *missing) {
+static cf_err *store_point(cf_attempt *attempt, const cf_backup_result *result, const cf_pack_name *packs,
+                           size_t pack_count, cf_buf *object, cf_id32 *id, uint8_t *chain, cf_remote_missing *missing) {
     CF_TRY(build(attempt, result, packs, pack_count, object, id, chain));
-    return cf_remote_store_point(attempt->remote, &attempt->session, id, attempt->job->retain_until, cf_buf_span(object), missing);
+    return cf_remote_store_point(attempt->remote, &attempt->session, id, attempt->job->retain_until,
+                                 cf_buf_span(object), missing);
 }
 
 /* The base that a delta map refers to is damaged in the vault, or gone. */
@@ -403,7 +399,8 @@ static cf_err *commit(cf_attempt *attempt, const cf_backup_result *result, bool 
     if (err || *again) return err;
     attempt->committed = true;
     attempt->outcome->point = id;
-    CF_TRY(cf_state_set_head(attempt->job->state, &id, attempt->opened.newest.exists ? attempt->opened.newest.counter + 1 : 1,
+    CF_TRY(cf_state_set_head(attempt->job->state, &id,
+                             attempt->opened.newest.exists ? attempt->opened.newest.counter + 1 : 1,
                              attempt->rolled_back));
     /* From here on the point stands; the cache only makes the next run faster. */
     err = keep_cache(attempt, result, &id, chain);
@@ -463,7 +460,8 @@ static void attempt_wipe(cf_attempt *attempt) {
 
 static cf_err *work(cf_attempt *attempt) {
     CF_TRY(cf_source_remote_open(attempt->remote, &attempt->source));
-    CF_TRY(cf_reader_open(attempt->source, attempt->keys, &attempt->job->access->server_id, CF_CHUNK_MAX, &attempt->reader));
+    CF_TRY(cf_reader_open(attempt->source, attempt->keys, &attempt->job->access->server_id, CF_CHUNK_MAX,
+                          &attempt->reader));
     CF_TRY(open_scratch(attempt));
     CF_TRY(cf_selection_id(attempt->keys, attempt->job->selection, attempt->job->sources, &attempt->selection_id));
     cf_progress_phase(attempt->job->progress, "opening a session");

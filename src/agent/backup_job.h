@@ -15,12 +15,12 @@
 
 typedef struct cf_backup_job {
     cf_state *state;
-    cf_access *access;      /* of this server */
+    cf_access *access; /* of this server */
     const cf_config *config;
-    const char *scratch;    /* folder */
+    const char *scratch; /* folder */
     const cf_sources *sources;
     cf_selection selection;
-    bool full_scan;         /* do not trust the tree cache: read every file */
+    bool full_scan; /* do not trust the tree cache: read every file */
     bool cross_file_systems;
     const char *retain_until; /* "2027-01-31"; NULL: as the vault decides */
     cf_cancel *cancel;
@@ -43,5 +43,9 @@ typedef struct cf_backup_outcome {
 /* cf_backup_run: *outcome is written as far as it came, also on failure (the job's ID).
  * Fails: JOB_RUNNING (exit 4), and what sources, session and scan fail with.                                  */
 cf_err *cf_backup_run(const cf_backup_job *job, cf_backup_outcome *outcome);
+
+/* cf_backup_dry_run: what a backup would do, as far as this machine knows: nothing is sent, nothing recorded.
+ * outcome->summary.bytes_stored is what would be new, before compression. Needs no vault. Excludes a running backup.                                                                  */
+cf_err *cf_backup_dry_run(const cf_backup_job *job, cf_backup_outcome *outcome);
 
 #endif

@@ -66,7 +66,8 @@ static cf_err *apply_directory(cf_index *index, cf_lane *lane, uint64_t pack) {
     return cf_index_apply_pack(index, pack, entries, count);
 }
 
-static cf_err *fill_some(cf_index *index, cf_reader *reader, cf_lane *lane, const uint64_t *packs, size_t count, uint64_t *added) {
+static cf_err *fill_some(cf_index *index, cf_reader *reader, cf_lane *lane, const uint64_t *packs, size_t count,
+                         uint64_t *added) {
     CF_TRY(cf_reader_prepare(reader, packs, count));
     for (size_t i = 0; i < count; i++) {
         cf_err *err = apply_directory(index, lane, packs[i]);
@@ -82,7 +83,8 @@ static cf_err *fill_some(cf_index *index, cf_reader *reader, cf_lane *lane, cons
     return NULL;
 }
 
-cf_err *cf_index_upkeep_fill(cf_index *index, cf_remote *remote, cf_reader *reader, cf_cancel *cancel, uint64_t *added) {
+cf_err *cf_index_upkeep_fill(cf_index *index, cf_remote *remote, cf_reader *reader, cf_cancel *cancel,
+                             uint64_t *added) {
     CF_AUTO(cf_lane) lane = NULL;
     CF_TRY(cf_lane_new(reader, &lane));
     *added = 0;

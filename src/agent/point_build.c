@@ -32,7 +32,8 @@ static cf_err *encode_map(const cf_point_parts *parts, cf_buf *out, uint8_t *cha
     if (!parts->base_map || parts->base_chain >= CHAIN_MAX) return NULL;
     CF_AUTO_BUF cf_buf delta;
     cf_buf_init(&delta, CF_POINT_MAP_MAX);
-    cf_map_header header = {.delta = true, .exact = true, .base = parts->base_point, .chain = (uint8_t)(parts->base_chain + 1)};
+    cf_map_header header = {
+        .delta = true, .exact = true, .base = parts->base_point, .chain = (uint8_t)(parts->base_chain + 1)};
     CF_TRY(cf_map_encode(parts->map, &header, parts->base_map, NULL, NULL, &delta));
     if (delta.size >= out->size) return NULL;
     cf_buf_reset(out);
@@ -41,7 +42,8 @@ static cf_err *encode_map(const cf_point_parts *parts, cf_buf *out, uint8_t *cha
     return cf_buf_check(out, "the liveness map");
 }
 
-static cf_err *seal_root(const cf_point_parts *parts, const cf_point_frame *frame, uint8_t commitment[32], cf_buf *out) {
+static cf_err *seal_root(const cf_point_parts *parts, const cf_point_frame *frame, uint8_t commitment[32],
+                         cf_buf *out) {
     size_t count = 0;
     const char *const *paths = cf_sources_paths(parts->sources, &count);
     CF_AUTO_FREE cf_span *sources = calloc(count ? count : 1, sizeof *sources);

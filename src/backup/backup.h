@@ -31,7 +31,7 @@ typedef struct cf_backup_options {
     cf_writer *writer;
     const cf_sources *sources;
     cf_cache *cache;
-    const cf_map *dead;   /* segments that are not stored any more, whatever the base says; may be NULL */
+    const cf_map *dead;      /* segments that are not stored any more, whatever the base says; may be NULL */
     bool cross_file_systems; /* enter other file systems below a source (never pseudo ones) */
     unsigned lanes;
     cf_time started;
@@ -44,14 +44,14 @@ typedef struct cf_backup_options {
 } cf_backup_options;
 
 typedef struct cf_backup_result {
-    cf_ref tree;           /* the root node */
+    cf_ref tree; /* the root node */
     cf_totals totals;
-    cf_block_place block;  /* of "/" in the cache; not committed yet */
+    cf_block_place block; /* of "/" in the cache; not committed yet */
     uint64_t live_bytes;
-    bool unchanged;        /* the tree is the base's, node for node */
+    bool unchanged; /* the tree is the base's, node for node */
     uint64_t files_new, files_changed, files_unchanged;
     uint64_t bytes_read, warnings;
-    cf_map *map;           /* exactly what the tree refers to; the caller frees it */
+    cf_map *map; /* exactly what the tree refers to; the caller frees it */
 } cf_backup_result;
 
 /* cf_backup_scan: returns when everything was handed to the writer (cf_writer_finish makes it durable).

@@ -147,7 +147,8 @@ cf_err *cf_slot_set(cf_scan_folder *folder, cf_scan_slot *slot, cf_span entry, c
 }
 
 /* Metadata that could not be read is a warning about the object. */
-static void warn_meta(cf_scan_lane *lane, const cf_scan_folder *folder, const char *name, const cf_meta_warnings *warnings) {
+static void warn_meta(cf_scan_lane *lane, const cf_scan_folder *folder, const char *name,
+                      const cf_meta_warnings *warnings) {
     for (int kind = 0; kind < CF_META_WARNINGS; kind++) {
         if (!cf_meta_warned(warnings, (cf_meta_warning)kind)) continue;
         cf_run_warn(lane, folder, name,
@@ -156,10 +157,12 @@ static void warn_meta(cf_scan_lane *lane, const cf_scan_folder *folder, const ch
     }
 }
 
-cf_err *cf_meta_read_warned(cf_scan_lane *lane, const cf_scan_folder *folder, const char *name, int fd, const cf_stat *stat, cf_meta *meta) {
+cf_err *cf_meta_read_warned(cf_scan_lane *lane, const cf_scan_folder *folder, const char *name, int fd,
+                            const cf_stat *stat, cf_meta *meta) {
     cf_meta_warnings warnings = {0};
     bool is_folder_itself = name == NULL;
-    CF_TRY(cf_meta_read(lane->meta, is_folder_itself ? fd : folder->fd, is_folder_itself ? "" : name, fd, stat, meta, &warnings));
+    CF_TRY(cf_meta_read(lane->meta, is_folder_itself ? fd : folder->fd, is_folder_itself ? "" : name, fd, stat, meta,
+                        &warnings));
     if (warnings.kinds) warn_meta(lane, folder, name, &warnings);
     return NULL;
 }
@@ -185,8 +188,8 @@ static void join_extents(cf_sparse_extents *extents) {
 }
 
 /* One reading of an open file into lane->entry and lane->pairs. *quiet: nothing changed meanwhile. */
-static cf_err *read_once(cf_scan_lane *lane, cf_scan_folder *folder, const char *name, int fd, cf_stat *stat, bool last, bool *quiet,
-                         cf_err **unreadable) {
+static cf_err *read_once(cf_scan_lane *lane, cf_scan_folder *folder, const char *name, int fd, cf_stat *stat, bool last,
+                         bool *quiet, cf_err **unreadable) {
     *unreadable = cf_sparse_read(fd, name, stat, &lane->sparse);
     if (*unreadable) return NULL;
     join_extents(&lane->sparse);
@@ -229,7 +232,8 @@ static cf_err *read_once(cf_scan_lane *lane, cf_scan_folder *folder, const char 
     return cf_entry_finish(lane, &entry, stat, pairs);
 }
 
-static cf_err *read_file(cf_scan_lane *lane, cf_scan_folder *folder, const char *name, cf_stat *stat, cf_err **unreadable) {
+static cf_err *read_file(cf_scan_lane *lane, cf_scan_folder *folder, const char *name, cf_stat *stat,
+                         cf_err **unreadable) {
     CF_AUTO_FD int fd = -1;
     *unreadable = cf_os_open_file(folder->fd, name, &fd, stat);
     if (*unreadable) return NULL;
@@ -238,11 +242,13 @@ static cf_err *read_file(cf_scan_lane *lane, cf_scan_folder *folder, const char 
         CF_TRY(read_once(lane, folder, name, fd, stat, attempt == ATTEMPTS, &quiet, unreadable));
     if (!quiet && !*unreadable) stat->inode = 0; /* read again next time */
     if (!quiet && !*unreadable)
-        cf_run_warn(lane, folder, name, cf_fail(CF_ERR_FILE_CHANGING, "it kept changing while it was read: what was read is stored"));
+        cf_run_warn(lane, folder, name,
+                    cf_fail(CF_ERR_FILE_CHANGING, "it kept changing while it was read: what was read is stored"));
     return NULL;
 }
 
-static cf_err *read_other(cf_scan_lane *lane, cf_scan_folder *folder, const char *name, const cf_stat *stat, cf_err **unreadable) {
+static cf_err *read_other(cf_scan_lane *lane, cf_scan_folder *folder, const char *name, const cf_stat *stat,
+                          cf_err **unreadable) {
     cf_entry entry = {.name = cf_span_text(name)};
     *unreadable = cf_meta_read_warned(lane, folder, name, -1, stat, &entry.meta);
     if (*unreadable) return NULL;

@@ -12,7 +12,8 @@ typedef struct cf_scan_parts {
     size_t count, room;
 } cf_scan_parts;
 
-static cf_err *store_node(cf_scan_lane *lane, cf_span node, cf_ref *ref, cf_buf *segments, uint64_t *last_pack, uint32_t *last_segment) {
+static cf_err *store_node(cf_scan_lane *lane, cf_span node, cf_ref *ref, cf_buf *segments, uint64_t *last_pack,
+                          uint32_t *last_segment) {
     CF_TRY(cf_writer_lane_store(lane->store, CF_KIND_TREE, node, ref));
     cf_pairs_add(segments, last_pack, last_segment, ref->pack, ref->segment);
     return cf_map_add(lane->map, ref->pack, ref->segment);
@@ -56,7 +57,8 @@ static bool is_boundary(const cf_scan_run *run, cf_span name, uint64_t mask) {
 }
 
 /* Entries into nodes: one, or the parts of a split directory. */
-static cf_err *encode_entries(cf_scan_lane *lane, cf_scan_folder *folder, cf_scan_parts *parts, cf_buf *segments, uint64_t *last_pack, uint32_t *last_segment) {
+static cf_err *encode_entries(cf_scan_lane *lane, cf_scan_folder *folder, cf_scan_parts *parts, cf_buf *segments,
+                              uint64_t *last_pack, uint32_t *last_segment) {
     cf_node_writer *writer = lane->node_writer;
     cf_node_writer_reset(writer);
     cf_totals totals = {0};
@@ -88,7 +90,8 @@ static cf_err *encode_entries(cf_scan_lane *lane, cf_scan_folder *folder, cf_sca
 }
 
 /* One level of split nodes above the parts, which are replaced by it. */
-static cf_err *encode_level(cf_scan_lane *lane, cf_scan_parts *parts, uint8_t level, cf_buf *segments, uint64_t *last_pack, uint32_t *last_segment) {
+static cf_err *encode_level(cf_scan_lane *lane, cf_scan_parts *parts, uint8_t level, cf_buf *segments,
+                            uint64_t *last_pack, uint32_t *last_segment) {
     size_t kept = 0;
     for (size_t start = 0; start < parts->count;) {
         size_t end = start;
@@ -164,7 +167,8 @@ static cf_err *absorb(cf_scan_lane *lane, cf_scan_folder *folder, cf_scan_slot *
     } else {
         CF_TRY(entry_for_parent(lane, folder, slot, child));
         if (slot->from_base && cf_span_equal(before, cf_buf_span(&lane->entry))) {
-            if (!child->meta_unchanged || child->place.offset != slot->child_base.offset) atomic_store(&folder->stale, true);
+            if (!child->meta_unchanged || child->place.offset != slot->child_base.offset)
+                atomic_store(&folder->stale, true);
         } else {
             CF_TRY(cf_slot_set(folder, slot, cf_buf_span(&lane->entry), cf_buf_span(&lane->pairs)));
             atomic_store(&folder->dirty, true);
@@ -207,7 +211,8 @@ cf_err *cf_folder_finish(cf_scan_lane *lane, cf_scan_folder *folder) {
     if (folder->own_failed) return NULL;
     for (size_t i = 0; i < folder->count; i++)
         if (folder->slots[i].child) CF_TRY(absorb(lane, folder, &folder->slots[i]));
-    bool keep_node = folder->has_base && !atomic_load(&folder->dirty) && cf_run_pairs_alive(run, folder->base_folder.segments);
+    bool keep_node =
+        folder->has_base && !atomic_load(&folder->dirty) && cf_run_pairs_alive(run, folder->base_folder.segments);
     CF_AUTO_BUF cf_buf segments;
     cf_buf_init(&segments, (size_t)64 << 20);
     if (keep_node) {

@@ -30,8 +30,8 @@ typedef struct text_place {
 typedef struct cf_scan_slot {
     text_place name; /* in names, with a NUL behind it */
     cf_stat stat;
-    bool omit;       /* vanished while we looked, or left out */
-    bool from_base;  /* entry and segments stand in the base block, else in the arena */
+    bool omit;      /* vanished while we looked, or left out */
+    bool from_base; /* entry and segments stand in the base block, else in the arena */
     text_place entry, segments;
     cf_block_place child_base; /* folders: their block in the base */
     cf_scan_folder *child;
@@ -140,7 +140,8 @@ cf_err *cf_folder_finish(cf_scan_lane *lane, cf_scan_folder *folder);
 /* file.c, for folders too: encodes entry (its content is set) into lane->entry, its pairs into lane->pairs. */
 cf_err *cf_entry_finish(cf_scan_lane *lane, cf_entry *entry, const cf_stat *stat, cf_span content_pairs);
 /* name NULL: the folder itself, opened as fd. */
-cf_err *cf_meta_read_warned(cf_scan_lane *lane, const cf_scan_folder *folder, const char *name, int fd, const cf_stat *stat, cf_meta *meta);
+cf_err *cf_meta_read_warned(cf_scan_lane *lane, const cf_scan_folder *folder, const char *name, int fd,
+                            const cf_stat *stat, cf_meta *meta);
 cf_err *cf_entry_for_failure(cf_scan_lane *lane, const cf_stat *stat, cf_span name, cf_code code, cf_buf *out);
 cf_err *cf_slot_set(cf_scan_folder *folder, cf_scan_slot *slot, cf_span entry, cf_span segments);
 

@@ -42,7 +42,8 @@ static cf_err *add_name(cf_scan_folder *folder, const char *name, size_t size) {
 static int compare_slots(const void *a, const void *b, void *names) {
     const cf_scan_slot *x = a, *y = b;
     const uint8_t *base = names;
-    return cf_span_compare(cf_span_of(base + x->name.offset, x->name.length), cf_span_of(base + y->name.offset, y->name.length));
+    return cf_span_compare(cf_span_of(base + x->name.offset, x->name.length),
+                           cf_span_of(base + y->name.offset, y->name.length));
 }
 
 static cf_err *list_names(cf_scan_lane *lane, cf_scan_folder *folder) {
@@ -52,7 +53,9 @@ static cf_err *list_names(cf_scan_lane *lane, cf_scan_folder *folder) {
             CF_TRY(add_name(folder, folder->sources->children[i]->name, strlen(folder->sources->children[i]->name)));
         return NULL;
     }
-    CF_TRY(cf_dir_start(lane->dir, folder->fd, folder->parent ? slot_name(folder->parent, &folder->parent->slots[folder->slot_in_parent]) : "/"));
+    CF_TRY(
+        cf_dir_start(lane->dir, folder->fd,
+                     folder->parent ? slot_name(folder->parent, &folder->parent->slots[folder->slot_in_parent]) : "/"));
     for (;;) {
         cf_dir_entry entry;
         bool more = false;
@@ -60,7 +63,8 @@ static cf_err *list_names(cf_scan_lane *lane, cf_scan_folder *folder) {
         if (!more) break;
         CF_TRY(add_name(folder, entry.name, entry.size));
     }
-    if (folder->count > 1) qsort_r(folder->slots, folder->count, sizeof *folder->slots, compare_slots, folder->names.data);
+    if (folder->count > 1)
+        qsort_r(folder->slots, folder->count, sizeof *folder->slots, compare_slots, folder->names.data);
     return NULL;
 }
 
@@ -117,7 +121,8 @@ static cf_err *push_file(cf_scan_lane *lane, cf_scan_folder *folder, size_t inde
 }
 
 /* May the scan go into this folder? Other file systems only when they are named, pseudo ones never. */
-static bool is_closed_off(cf_scan_lane *lane, const cf_scan_folder *parent, const cf_scan_slot *slot, const cf_source_node *sources) {
+static bool is_closed_off(cf_scan_lane *lane, const cf_scan_folder *parent, const cf_scan_slot *slot,
+                          const cf_source_node *sources) {
     if (!cf_mount_crossed(&parent->stat_now, &slot->stat)) return false;
     bool on_the_way = parent->implied && sources && !sources->is_source;
     if (on_the_way) return false;
@@ -126,7 +131,8 @@ static bool is_closed_off(cf_scan_lane *lane, const cf_scan_folder *parent, cons
     return !sources && !lane->run->options.cross_file_systems;
 }
 
-static cf_err *visit_folder(cf_scan_lane *lane, cf_scan_folder *parent, size_t index, const cf_cache_entry *base, cf_scan_task **tasks) {
+static cf_err *visit_folder(cf_scan_lane *lane, cf_scan_folder *parent, size_t index, const cf_cache_entry *base,
+                            cf_scan_task **tasks) {
     cf_scan_slot *slot = &parent->slots[index];
     const cf_source_node *sources = cf_source_child(parent->sources, slot_name(parent, slot));
     cf_scan_folder *child = NULL;
@@ -154,7 +160,8 @@ static void count_file(cf_scan_lane *lane, bool is_new) {
 }
 
 /* One live entry beside what the base has of that name (NULL: nothing). */
-static cf_err *visit(cf_scan_lane *lane, cf_scan_folder *folder, size_t index, const cf_cache_entry *base, cf_scan_task **tasks) {
+static cf_err *visit(cf_scan_lane *lane, cf_scan_folder *folder, size_t index, const cf_cache_entry *base,
+                     cf_scan_task **tasks) {
     cf_scan_slot *slot = &folder->slots[index];
     cf_scan_run *run = lane->run;
     if (slot->stat.type == CF_TYPE_DIRECTORY)

@@ -103,7 +103,8 @@ cf_span cf_run_path(cf_scan_lane *lane, const cf_scan_folder *folder, const char
 void cf_run_warn(cf_scan_lane *lane, const cf_scan_folder *folder, const char *name, cf_err *err) {
     lane->warnings++;
     cf_progress_warning(lane->run->options.progress);
-    if (lane->run->options.warn) lane->run->options.warn(lane->run->options.warn_context, cf_run_path(lane, folder, name), err);
+    if (lane->run->options.warn)
+        lane->run->options.warn(lane->run->options.warn_context, cf_run_path(lane, folder, name), err);
     cf_err_free(err);
 }
 

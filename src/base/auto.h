@@ -6,17 +6,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define CF_DEFINE_AUTO(type, free_function)                                                                \
-    static inline void type##_auto_(type **pointer) {                                                      \
-        free_function(*pointer);                                                                           \
+#define CF_DEFINE_AUTO(type, free_function)           \
+    static inline void type##_auto_(type **pointer) { \
+        free_function(*pointer);                      \
     }
 #define CF_AUTO(type) __attribute__((cleanup(type##_auto_))) type *
 
-#define cf_take(pointer)                                                                                   \
-    __extension__({                                                                                        \
-        __typeof__(pointer) cf_taken_ = (pointer);                                                         \
-        (pointer) = NULL;                                                                                  \
-        cf_taken_;                                                                                         \
+#define cf_take(pointer)                           \
+    __extension__({                                \
+        __typeof__(pointer) cf_taken_ = (pointer); \
+        (pointer) = NULL;                          \
+        cf_taken_;                                 \
     })
 
 static inline void cf_auto_free_(void *pointer) {

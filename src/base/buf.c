@@ -154,10 +154,10 @@ uint64_t cf_cursor_varint(cf_cursor *cursor) {
         const uint8_t *at = advance(cursor, 1);
         if (!at) return 0;
         uint8_t byte = *at;
-        if (shift == 63 && byte > 1) break;            /* over 64 bits              */
+        if (shift == 63 && byte > 1) break; /* over 64 bits              */
         value |= (uint64_t)(byte & 0x7f) << shift;
         if (byte & 0x80) continue;
-        if (byte == 0 && shift > 0) break;             /* not in its shortest form  */
+        if (byte == 0 && shift > 0) break; /* not in its shortest form  */
         return value;
     }
     cursor->failed = true;
@@ -195,8 +195,8 @@ void cf_cursor_copy(cf_cursor *cursor, void *out, size_t size) {
 
 cf_err *cf_cursor_check(const cf_cursor *cursor, cf_code code, const char *what) {
     if (!cursor->failed) return NULL;
-    return cf_fail_reason(code, "truncated", "%s: cut short or out of range near byte %zu of %zu", what,
-                          cursor->offset, cursor->size);
+    return cf_fail_reason(code, "truncated", "%s: cut short or out of range near byte %zu of %zu", what, cursor->offset,
+                          cursor->size);
 }
 
 cf_err *cf_cursor_done(const cf_cursor *cursor, cf_code code, const char *what) {

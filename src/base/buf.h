@@ -53,9 +53,9 @@ void cf_buf_put_u8(cf_buf *buf, uint8_t value);
 void cf_buf_put_u16(cf_buf *buf, uint16_t value); /* little-endian */
 void cf_buf_put_u32(cf_buf *buf, uint32_t value);
 void cf_buf_put_u64(cf_buf *buf, uint64_t value);
-void cf_buf_put_varint(cf_buf *buf, uint64_t value);  /* LEB128, shortest form                         */
-void cf_buf_put_zigzag(cf_buf *buf, int64_t value);   /* zigzag, then varint                           */
-void cf_buf_put_bytes(cf_buf *buf, cf_span span);     /* varint length, then the bytes                 */
+void cf_buf_put_varint(cf_buf *buf, uint64_t value); /* LEB128, shortest form                         */
+void cf_buf_put_zigzag(cf_buf *buf, int64_t value);  /* zigzag, then varint                           */
+void cf_buf_put_bytes(cf_buf *buf, cf_span span);    /* varint length, then the bytes                 */
 /* cf_buf_check: CF_ERR_OUT_OF_MEMORY or CF_ERR_TOO_LARGE when a write failed; NULL when all is there. */
 cf_err *cf_buf_check(const cf_buf *buf, const char *what) __attribute__((warn_unused_result));
 static inline cf_span cf_buf_span(const cf_buf *buf) {

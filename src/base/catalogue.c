@@ -9,7 +9,7 @@
 /* Lists of causes and actions in a row are written CF_LIST("...", "..."). */
 #define CF_LIST(...) ((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 
-#define CF_ERROR(number, symbol, name, flags, meaning, causes, actions)                                    \
+#define CF_ERROR(number, symbol, name, flags, meaning, causes, actions) \
     static const cf_catalogue_row row_##symbol = {CF_ERR_##symbol, flags, #symbol, name, meaning, causes, actions};
 #include "base/catalogue/all.def"
 #undef CF_ERROR

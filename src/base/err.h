@@ -83,8 +83,8 @@ cf_err *cf_note(cf_err *err, const char *format, ...) __attribute__((format(prin
 void cf_err_set_reason(cf_err *err, const char *reason);
 void cf_err_set_retry_after(cf_err *err, unsigned seconds);
 
-cf_code cf_err_code(const cf_err *err);            /* CF_OK for NULL                                   */
-const char *cf_err_reason(const cf_err *err);      /* "" when it has none                              */
+cf_code cf_err_code(const cf_err *err);       /* CF_OK for NULL                                   */
+const char *cf_err_reason(const cf_err *err); /* "" when it has none                              */
 const char *cf_err_message(const cf_err *err);
 int cf_err_errno(const cf_err *err);               /* the system's number, 0 when there is none; looks
                                                       through the causes                               */
@@ -99,10 +99,10 @@ void cf_err_free(cf_err *err); /* NULL-safe */
 CF_DEFINE_AUTO(cf_err, cf_err_free)
 
 /* CF_TRY(call): return the call's error to our caller at once. */
-#define CF_TRY(call)                                                                                       \
-    do {                                                                                                   \
-        cf_err *cf_try_err_ = (call);                                                                      \
-        if (cf_try_err_) return cf_try_err_;                                                               \
+#define CF_TRY(call)                         \
+    do {                                     \
+        cf_err *cf_try_err_ = (call);        \
+        if (cf_try_err_) return cf_try_err_; \
     } while (0)
 
 #endif

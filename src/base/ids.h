@@ -25,10 +25,10 @@ static inline bool cf_id32_is_zero(const cf_id32 *a) {
 }
 
 enum {
-    CF_CHUNK_MAX = 524288,      /* bytes in a chunk, and in a segment's decompressed payload            */
+    CF_CHUNK_MAX = 524288, /* bytes in a chunk, and in a segment's decompressed payload            */
     CF_SEGMENT_RAW_MAX = 524288,
     CF_SEGMENT_DIRECTORY = 0xFFFF,
-    CF_SEGMENTS_MAX = 65534,    /* besides the directory                                                */
+    CF_SEGMENTS_MAX = 65534, /* besides the directory                                                */
     CF_PACK_CHUNKS_MAX = 65536,
     CF_DIRECTORY_RAW_MAX = 4194304,
 };

@@ -29,7 +29,7 @@ void cf_log_error(cf_log_level level, const cf_err *err) {
     for (const char *lead = ""; err; err = cf_err_cause(err), lead = "  cause: ") {
         const cf_catalogue_row *row = cf_catalogue_find(cf_err_code(err));
         const char *reason = cf_err_reason(err);
-        cf_log(level, "%s%d %s%s%s%s: %s", lead, (int)cf_err_code(err), row ? row->name : "Unknown", reason[0] ? " (" : "",
-               reason, reason[0] ? ")" : "", cf_err_message(err));
+        cf_log(level, "%s%d %s%s%s%s: %s", lead, (int)cf_err_code(err), row ? row->name : "Unknown",
+               reason[0] ? " (" : "", reason, reason[0] ? ")" : "", cf_err_message(err));
     }
 }

@@ -10,13 +10,13 @@
 #include "base/clock.h"
 
 typedef enum cf_file_type { /* values are the stored format's */
-    CF_TYPE_FILE = 1,
-    CF_TYPE_DIRECTORY = 2,
-    CF_TYPE_SYMLINK = 3,
-    CF_TYPE_FIFO = 4,
-    CF_TYPE_CHARACTER = 5,
-    CF_TYPE_BLOCK = 6,
-    CF_TYPE_SOCKET = 7,
+                            CF_TYPE_FILE = 1,
+                            CF_TYPE_DIRECTORY = 2,
+                            CF_TYPE_SYMLINK = 3,
+                            CF_TYPE_FIFO = 4,
+                            CF_TYPE_CHARACTER = 5,
+                            CF_TYPE_BLOCK = 6,
+                            CF_TYPE_SOCKET = 7,
 } cf_file_type;
 
 typedef struct cf_xattr {
@@ -31,10 +31,10 @@ typedef struct cf_meta {
     uint32_t uid, gid;
     cf_span user, group; /* names; empty when the system knows none                                    */
     cf_time mtime;
-    uint64_t size;                      /* regular files: logical size; else 0                         */
+    uint64_t size;                       /* regular files: logical size; else 0                         */
     uint32_t device_major, device_minor; /* CHARACTER and BLOCK                                        */
-    cf_span target;                     /* SYMLINK: 1 .. 4095 bytes                                    */
-    const cf_xattr *xattrs;             /* ascending by name                                           */
+    cf_span target;                      /* SYMLINK: 1 .. 4095 bytes                                    */
+    const cf_xattr *xattrs;              /* ascending by name                                           */
     uint32_t xattr_count;
     bool has_flags;       /* the file system keeps inode flags                                         */
     uint32_t inode_flags; /* FS_IOC_GETFLAGS, cut to the bits that can be set again                    */

@@ -60,7 +60,8 @@ bool cf_base64_decode(const char *text, size_t length, cf_buf *out) {
     const char *end = NULL;
     CF_AUTO_FREE uint8_t *bytes = malloc(room);
     if (!bytes) return false;
-    if (sodium_base642bin(bytes, room, text, length, NULL, &size, &end, sodium_base64_VARIANT_ORIGINAL) != 0) return false;
+    if (sodium_base642bin(bytes, room, text, length, NULL, &size, &end, sodium_base64_VARIANT_ORIGINAL) != 0)
+        return false;
     if (end != text + length) return false;
     cf_buf_put(out, bytes, size);
     return !out->failed;
@@ -152,9 +153,20 @@ cf_err *cf_text_parse_size(const char *text, uint64_t *bytes) {
     static const struct {
         const char *unit;
         double factor;
-    } units[] = {{"", 1},          {"b", 1},           {"k", 1024.0},         {"kib", 1024.0},       {"kb", 1e3},
-                 {"m", 1048576.0}, {"mib", 1048576.0}, {"mb", 1e6},           {"g", 1073741824.0},   {"gib", 1073741824.0},
-                 {"gb", 1e9},      {"t", 1099511627776.0}, {"tib", 1099511627776.0}, {"tb", 1e12}};
+    } units[] = {{"", 1},
+                 {"b", 1},
+                 {"k", 1024.0},
+                 {"kib", 1024.0},
+                 {"kb", 1e3},
+                 {"m", 1048576.0},
+                 {"mib", 1048576.0},
+                 {"mb", 1e6},
+                 {"g", 1073741824.0},
+                 {"gib", 1073741824.0},
+                 {"gb", 1e9},
+                 {"t", 1099511627776.0},
+                 {"tib", 1099511627776.0},
+                 {"tb", 1e12}};
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         if (strcasecmp(end, units[i].unit) != 0) continue;
         double value = number * units[i].factor;

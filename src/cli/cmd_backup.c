@@ -11,13 +11,16 @@
 
 struct backup_options {
     const char *retain_until;
-    bool full_scan, cross_file_systems;
+    bool full_scan, cross_file_systems, dry_run;
 };
 
 static const cf_option options[] = {
-    CF_OPTION_TEXT(struct backup_options, retain_until, "retain-until", "DATE", "keep the recovery point until DATE (2027-01-31)"),
+    CF_OPTION_TEXT(struct backup_options, retain_until, "retain-until", "DATE",
+                   "keep the recovery point until DATE (2027-01-31)"),
     CF_OPTION_FLAG(struct backup_options, full_scan, "full-scan", "read every file, also those that look unchanged"),
-    CF_OPTION_FLAG(struct backup_options, cross_file_systems, "cross-file-systems", "enter other file systems below PATH (never /proc and the like)"),
+    CF_OPTION_FLAG(struct backup_options, cross_file_systems, "cross-file-systems",
+                   "enter other file systems below PATH (never /proc and the like)"),
+    CF_OPTION_FLAG(struct backup_options, dry_run, "dry-run", "say what would be backed up; nothing is sent"),
     CF_OPTION_END};
 
 static void show_note(void *context, const char *text) {
@@ -26,15 +29,16 @@ static void show_note(void *context, const char *text) {
 
 static json_t *summary_json(const cf_backup_outcome *outcome) {
     const cf_summary *s = &outcome->summary;
-    return json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "type", "summary",
-                     "job_id", cf_json_hex(outcome->job.bytes, 16), "point_id", cf_json_hex(outcome->point.bytes, 32),
+    return json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "type",
+                     "summary", "job_id", cf_json_hex(outcome->job.bytes, 16), "point_id",
+                     strcmp(outcome->status, "dry_run") == 0 ? json_null() : cf_json_hex(outcome->point.bytes, 32),
                      "base_point", outcome->has_base ? cf_json_hex(outcome->base.bytes, 32) : json_null(), "scan",
                      s->tracked ? "tracked" : "full", "scan_reason", outcome->scan_reason, "status", outcome->status,
-                     "files", (json_int_t)s->files, "directories", (json_int_t)s->directories, "bytes", (json_int_t)s->bytes,
-                     "files_new", (json_int_t)s->files_new, "files_changed", (json_int_t)s->files_changed, "files_unchanged",
-                     (json_int_t)s->files_unchanged, "bytes_read", (json_int_t)s->bytes_read, "bytes_stored",
-                     (json_int_t)s->bytes_stored, "warnings", (json_int_t)s->warnings, "seconds",
-                     (double)outcome->seconds_ms / 1000.0);
+                     "files", (json_int_t)s->files, "directories", (json_int_t)s->directories, "bytes",
+                     (json_int_t)s->bytes, "files_new", (json_int_t)s->files_new, "files_changed",
+                     (json_int_t)s->files_changed, "files_unchanged", (json_int_t)s->files_unchanged, "bytes_read",
+                     (json_int_t)s->bytes_read, "bytes_stored", (json_int_t)s->bytes_stored, "warnings",
+                     (json_int_t)s->warnings, "seconds", (double)outcome->seconds_ms / 1000.0);
 }
 
 static void print_summary(const cf_backup_outcome *outcome) {
@@ -50,8 +54,20 @@ static void print_summary(const cf_backup_outcome *outcome) {
     printf("  %llu new, %llu changed, %llu unchanged; %s read, %s sent in %.1f s\n", (unsigned long long)s->files_new,
            (unsigned long long)s->files_changed, (unsigned long long)s->files_unchanged, read, stored,
            (double)outcome->seconds_ms / 1000.0);
-    if (s->warnings)
-        printf("  %llu warnings: coffer jobs %.12s\n", (unsigned long long)s->warnings, job);
+    if (s->warnings) printf("  %llu warnings: coffer jobs %.12s\n", (unsigned long long)s->warnings, job);
+}
+
+static void print_dry_run(const cf_backup_outcome *outcome) {
+    const cf_summary *s = &outcome->summary;
+    char bytes[24], fresh[24];
+    cf_text_size(s->bytes, bytes);
+    cf_text_size(s->bytes_stored, fresh);
+    printf("would back up %llu files, %llu folders, %s\n", (unsigned long long)s->files,
+           (unsigned long long)s->directories, bytes);
+    printf("  %llu new, %llu changed, %llu unchanged; %s are not in the vault yet (before compression)\n",
+           (unsigned long long)s->files_new, (unsigned long long)s->files_changed,
+           (unsigned long long)s->files_unchanged, fresh);
+    if (s->warnings) printf("  %llu could not be read: see above\n", (unsigned long long)s->warnings);
 }
 
 static cf_err *check_date(const char *date) {
@@ -64,7 +80,8 @@ static cf_err *check_date(const char *date) {
     return NULL;
 }
 
-static cf_err *run_job(cf_cli *cli, const cf_agent *agent, const struct backup_options *opt, const cf_sources *sources) {
+static cf_err *run_job(cf_cli *cli, const cf_agent *agent, const struct backup_options *opt,
+                       const cf_sources *sources) {
     static const cf_server_options own = {NULL, NULL, NULL};
     CF_AUTO(cf_access) access = NULL;
     CF_TRY(cf_agent_access(agent, cli, &own, CF_RETRY_JOB_MS, &access));
@@ -86,13 +103,16 @@ static cf_err *run_job(cf_cli *cli, const cf_agent *agent, const struct backup_o
                          .progress = &progress,
                          .note = show_note,
                          .context = cli};
-    if (!err) err = cf_backup_run(&job, &outcome);
+    if (!err) err = opt->dry_run ? cf_backup_dry_run(&job, &outcome) : cf_backup_run(&job, &outcome);
     cf_progress_view_free(view);
     cf_progress_wipe(&progress);
     CF_TRY(err);
     cli->warnings = outcome.summary.warnings > 0;
     if (cli->json) return cf_output_json(summary_json(&outcome));
-    if (!cli->quiet) print_summary(&outcome);
+    if (opt->dry_run)
+        print_dry_run(&outcome);
+    else if (!cli->quiet)
+        print_summary(&outcome);
     return NULL;
 }
 
@@ -101,6 +121,9 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     CF_AUTO_AGENT cf_agent agent = {0};
     CF_AUTO(cf_sources) sources = NULL;
     CF_TRY(check_date(opt->retain_until));
+    if (arguments->count == 0)
+        return cf_fail(CF_ERR_BAD_USAGE,
+                       "which files? Name them: coffer backup PATH... (this version keeps no policy)");
     CF_TRY(cf_sources_new(&sources));
     for (size_t i = 0; i < arguments->count; i++) CF_TRY(cf_sources_add(sources, arguments->item[i]));
     CF_TRY(cf_agent_open(cli, &agent));
@@ -111,15 +134,16 @@ const cf_command cf_cmd_backup = {
     .name = "backup",
     .arguments = "PATH...",
     .summary = "back up files and folders now",
-    .description = "Stores a recovery point of every PATH. Files that have not changed since the last point of the same\n"
-                   "paths are not opened; what the vault has already is not sent. Ctrl-C keeps what was sent: the\n"
-                   "next run continues there.\n",
+    .description =
+        "Stores a recovery point of every PATH. Files that have not changed since the last point of the same\n"
+        "paths are not opened; what the vault has already is not sent. Ctrl-C keeps what was sent: the\n"
+        "next run continues there.\n",
     .examples = "coffer backup /etc /home\n"
                 "coffer backup /srv --retain-until 2027-01-31\n"
+                "coffer backup /srv --dry-run\n"
                 "coffer backup / --cross-file-systems --json\n",
     .options = options,
     .options_size = sizeof(struct backup_options),
-    .min_arguments = 1,
     .max_arguments = CF_ANY_COUNT,
     .run = run,
 };

@@ -22,14 +22,17 @@ struct out {
 };
 
 static cf_err *put(struct out *out, cf_span bytes) {
-    if (bytes.size && fwrite(bytes.data, 1, bytes.size, stdout) != bytes.size) return cf_fail(CF_ERR_IO, "cannot write to standard output");
+    if (bytes.size && fwrite(bytes.data, 1, bytes.size, stdout) != bytes.size)
+        return cf_fail(CF_ERR_IO, "cannot write to standard output");
     out->at += bytes.size;
     return NULL;
 }
 
 static cf_err *put_hole(struct out *out, uint64_t until) {
     static const uint8_t zeroes[65536];
-    while (out->at < until) CF_TRY(put(out, cf_span_of(zeroes, until - out->at < sizeof zeroes ? (size_t)(until - out->at) : sizeof zeroes)));
+    while (out->at < until)
+        CF_TRY(
+            put(out, cf_span_of(zeroes, until - out->at < sizeof zeroes ? (size_t)(until - out->at) : sizeof zeroes)));
     return NULL;
 }
 
@@ -64,7 +67,8 @@ static cf_err *copy_out(cf_reading *reading, cf_lane *lane, const cf_point *poin
         CF_TRY(put_chunk(&out, chunk));
     }
     CF_TRY(put_hole(&out, entry->sparse ? entry->meta.size : 0));
-    if (out.at != entry->meta.size) return cf_fail_reason(CF_ERR_NODE_DAMAGED, "length", "the file's content is not as long as the file");
+    if (out.at != entry->meta.size)
+        return cf_fail_reason(CF_ERR_NODE_DAMAGED, "length", "the file's content is not as long as the file");
     return cf_output_finish();
 }
 

@@ -14,8 +14,10 @@ struct ls_options {
     bool recursive;
 };
 
-static const cf_option options[] = {{"recursive", 'R', CF_OPTION_KIND_FLAG, offsetof(struct ls_options, recursive), NULL, "all that is below, too", 0, false},
-                                    CF_OPTIONS_SERVER(struct ls_options, server), CF_OPTION_END};
+static const cf_option options[] = {{"recursive", 'R', CF_OPTION_KIND_FLAG, offsetof(struct ls_options, recursive),
+                                     NULL, "all that is below, too", 0, false},
+                                    CF_OPTIONS_SERVER(struct ls_options, server),
+                                    CF_OPTION_END};
 
 struct listing {
     const cf_cli *cli;
@@ -45,8 +47,9 @@ static json_t *entry_json(cf_span path, const cf_entry *entry) {
     const cf_meta *meta = &entry->meta;
     char mode[8];
     snprintf(mode, sizeof mode, "%04o", meta->mode);
-    json_t *object = json_pack("{s:s, s:I, s:o, s:s, s:I, s:I, s:I, s:o}", "type", type_word(meta->type), "size", (json_int_t)meta->size, "mtime",
-                               time_json(meta->mtime), "mode", mode, "uid", (json_int_t)meta->uid, "gid", (json_int_t)meta->gid, "nlink",
+    json_t *object = json_pack("{s:s, s:I, s:o, s:s, s:I, s:I, s:I, s:o}", "type", type_word(meta->type), "size",
+                               (json_int_t)meta->size, "mtime", time_json(meta->mtime), "mode", mode, "uid",
+                               (json_int_t)meta->uid, "gid", (json_int_t)meta->gid, "nlink",
                                (json_int_t)(meta->nlink ? meta->nlink : 1), "rdev", device_json(meta));
     int failed = object ? cf_json_set_path(object, "path", path) : -1;
     if (!failed && meta->type == CF_TYPE_SYMLINK) failed = cf_json_set_path(object, "target", meta->target);
@@ -75,8 +78,9 @@ static void print_text(cf_span path, const cf_entry *entry) {
     snprintf(uid, sizeof uid, "%u", meta->uid);
     snprintf(gid, sizeof gid, "%u", meta->gid);
     snprintf(owner, sizeof owner, "%.30s %.30s", user && *user ? user : uid, group && *group ? group : gid);
-    printf("%s %-16s %10s  %s  %s%s%s%s\n", mode, owner, meta->type == CF_TYPE_FILE ? size : "", time, name ? name : "?",
-           target && *target ? " -> " : "", target ? target : "", entry->not_read ? "  (not backed up)" : "");
+    printf("%s %-16s %10s  %s  %s%s%s%s\n", mode, owner, meta->type == CF_TYPE_FILE ? size : "", time,
+           name ? name : "?", target && *target ? " -> " : "", target ? target : "",
+           entry->not_read ? "  (not backed up)" : "");
 }
 
 static cf_err *show(struct listing *listing, cf_span path, const cf_entry *entry) {
@@ -116,7 +120,8 @@ static cf_err *list(cf_reading *reading, const cf_point *point, const char *path
     cf_err *err = cf_tree_lookup(lane, point->map, &point->root.tree, text, &copy, &found);
     if (!err && !found) err = cf_fail(CF_ERR_NOT_IN_POINT, "%s", path);
     struct listing listing = {.cli = reading->cli, .recursive = recursive};
-    cf_tree_visitor visitor = {.entry = on_entry, .damaged = on_damaged, .context = &listing, .cancel = reading->cli->cancel};
+    cf_tree_visitor visitor = {
+        .entry = on_entry, .damaged = on_damaged, .context = &listing, .cancel = reading->cli->cancel};
     if (!err && reading->cli->json) putchar('[');
     if (!err && copy.entry.meta.type == CF_TYPE_DIRECTORY && !copy.entry.not_read)
         err = cf_tree_walk(lane, point->map, &copy.entry.node, text, &visitor);

@@ -46,14 +46,15 @@ static const char *status_of(const cf_point_row *row) {
 static json_t *row_json(const cf_reading *reading, const cf_point_row *row, const cf_point *point) {
     const cf_summary *s = &row->summary;
     cf_time started = {(int64_t)s->started, 0};
-    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s, s:I}", "id", cf_json_hex(row->id.bytes, 32),
-                     "server", reading->access->server_name, "time", cf_json_time(point ? point->root.time : started), "received",
-                     cf_json_time(row->received), "source", point ? sources_json(&point->root) : json_null(), "selection",
-                     s->selection == CF_SELECTION_POLICY ? "policy" : "manual", "files", (json_int_t)s->files, "directories",
-                     (json_int_t)s->directories, "bytes", (json_int_t)s->bytes, "bytes_stored", (json_int_t)s->bytes_stored, "warnings",
-                     (json_int_t)s->warnings, "tags", tags_json(row->tags), "expires",
-                     row->has_expires ? cf_json_time(row->expires) : json_null(), "status", point ? status_of(row) : "damaged", "counter",
-                     (json_int_t)row->counter);
+    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s, s:I}", "id",
+                     cf_json_hex(row->id.bytes, 32), "server", reading->access->server_name, "time",
+                     cf_json_time(point ? point->root.time : started), "received", cf_json_time(row->received),
+                     "source", point ? sources_json(&point->root) : json_null(), "selection",
+                     s->selection == CF_SELECTION_POLICY ? "policy" : "manual", "files", (json_int_t)s->files,
+                     "directories", (json_int_t)s->directories, "bytes", (json_int_t)s->bytes, "bytes_stored",
+                     (json_int_t)s->bytes_stored, "warnings", (json_int_t)s->warnings, "tags", tags_json(row->tags),
+                     "expires", row->has_expires ? cf_json_time(row->expires) : json_null(), "status",
+                     point ? status_of(row) : "damaged", "counter", (json_int_t)row->counter);
 }
 
 /* All sources on one line: "/etc, /home". */
@@ -76,8 +77,8 @@ static cf_err *add_row(cf_table *table, const cf_point_row *row, const cf_point 
     cf_text_size(row->summary.bytes, bytes);
     cf_text_size(row->summary.bytes_stored, stored);
     CF_AUTO_FREE char *sources = sources_text(point);
-    return cf_table_row(table, (const char *const[]){id, time, files, bytes, stored, row->tags, point ? status_of(row) : "damaged",
-                                                     sources ? sources : "?"});
+    return cf_table_row(table, (const char *const[]){id, time, files, bytes, stored, row->tags,
+                                                     point ? status_of(row) : "damaged", sources ? sources : "?"});
 }
 
 /* The newest point was opened and is in order: this server knows it from now on. */
@@ -90,12 +91,21 @@ static cf_err *keep_head(cf_reading *reading, const cf_point_row *row) {
 }
 
 static cf_err *show(cf_reading *reading, size_t first, size_t end) {
-    static const cf_column columns[] = {{"ID", 0}, {"TIME", 0}, {"FILES", CF_COLUMN_RIGHT}, {"SIZE", CF_COLUMN_RIGHT},
-                                        {"STORED", CF_COLUMN_RIGHT}, {"TAGS", 0}, {"STATUS", 0}, {"SOURCE", CF_COLUMN_CUT}, {NULL, 0}};
+    static const cf_column columns[] = {{"ID", 0},
+                                        {"TIME", 0},
+                                        {"FILES", CF_COLUMN_RIGHT},
+                                        {"SIZE", CF_COLUMN_RIGHT},
+                                        {"STORED", CF_COLUMN_RIGHT},
+                                        {"TAGS", 0},
+                                        {"STATUS", 0},
+                                        {"SOURCE", CF_COLUMN_CUT},
+                                        {NULL, 0}};
     CF_AUTO(cf_table) table = NULL;
     json_t *list = NULL;
-    if (reading->cli->json) list = json_array();
-    else CF_TRY(cf_table_new(columns, &table));
+    if (reading->cli->json)
+        list = json_array();
+    else
+        CF_TRY(cf_table_new(columns, &table));
     cf_err *err = NULL;
     for (size_t i = first; i < end && !err; i++) {
         CF_AUTO(cf_point) point = NULL;
@@ -136,7 +146,8 @@ const cf_command cf_cmd_points = {
     .arguments = "[POINT]",
     .summary = "the recovery points, newest last",
     .description = "POINT: only this one (an ID or its beginning, a date, or latest).\n",
-    .examples = "coffer points\ncoffer points --json\ncoffer points --server web1 --credentials F --passphrase-file P\n",
+    .examples =
+        "coffer points\ncoffer points --json\ncoffer points --server web1 --credentials F --passphrase-file P\n",
     .options = options,
     .options_size = sizeof(struct points_options),
     .max_arguments = 1,

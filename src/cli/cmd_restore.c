@@ -21,7 +21,8 @@ struct restore_options {
 static const cf_option options[] = {
     CF_OPTION_TEXT(struct restore_options, to, "to", "DIR", "restore below DIR, each file under its whole path"),
     CF_OPTION_FLAG(struct restore_options, in_place, "in-place", "restore to where the files were"),
-    CF_OPTION_FLAG(struct restore_options, strip, "strip", "with --to: leave the path of what was backed up (or of PATH) off"),
+    CF_OPTION_FLAG(struct restore_options, strip, "strip",
+                   "with --to: leave the path of what was backed up (or of PATH) off"),
     CF_OPTION_CHOICE(struct restore_options, on_conflict, "on-conflict", "copy|overwrite|skip",
                      "what to do where something else stands (copy: beside it, as '... Copy of NAME')"),
     CF_OPTION_FLAG(struct restore_options, dry_run, "dry-run", "say what would be done, and do nothing"),
@@ -50,11 +51,16 @@ static void on_damaged(void *context, cf_span path, const cf_err *err) {
 
 static const char *action_word(cf_restore_action action) {
     switch (action) {
-    case CF_RESTORE_CREATE: return "create";
-    case CF_RESTORE_REPLACE: return "replace";
-    case CF_RESTORE_COPY: return "copy";
-    case CF_RESTORE_SKIP: return "skip";
-    case CF_RESTORE_SAME: return "same";
+    case CF_RESTORE_CREATE:
+        return "create";
+    case CF_RESTORE_REPLACE:
+        return "replace";
+    case CF_RESTORE_COPY:
+        return "copy";
+    case CF_RESTORE_SKIP:
+        return "skip";
+    case CF_RESTORE_SAME:
+        return "same";
     }
     return "";
 }
@@ -68,7 +74,8 @@ static void on_planned(void *context, cf_span path, cf_restore_action action, ui
         printf("%-8s %10s  %s\n", action_word(action), text, printable ? printable : "?");
         return;
     }
-    json_t *object = json_pack("{s:s, s:s, s:I}", "type", "planned", "action", action_word(action), "size", (json_int_t)size);
+    json_t *object =
+        json_pack("{s:s, s:s, s:I}", "type", "planned", "action", action_word(action), "size", (json_int_t)size);
     if (object && cf_json_set_path(object, "path", path) < 0) {
         json_decref(object);
         object = NULL;
@@ -77,23 +84,24 @@ static void on_planned(void *context, cf_span path, cf_restore_action action, ui
     cf_err_free(err); /* the end of the command checks stdout again */
 }
 
-static cf_err *summary(cf_reading *reading, const cf_id16 *job, const cf_point *point, const cf_restore_result *result, const char *status,
-                       json_t *damaged, double seconds) {
+static cf_err *summary(cf_reading *reading, const cf_id16 *job, const cf_point *point, const cf_restore_result *result,
+                       const char *status, json_t *damaged, double seconds) {
     if (reading->cli->json)
-        return cf_output_json(json_pack("{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:I, s:I, s:f}", "type", "summary",
-                                        "job_id", job ? cf_json_hex(job->bytes, 16) : json_null(), "point_id", cf_json_hex(point->id.bytes, 32),
-                                        "status", status, "files", (json_int_t)result->files, "directories", (json_int_t)result->directories,
-                                        "others", (json_int_t)result->others, "bytes", (json_int_t)result->bytes, "bytes_fetched",
-                                        (json_int_t)result->bytes_fetched, "skipped", (json_int_t)result->skipped, "identical",
-                                        (json_int_t)result->identical, "damaged", damaged, "damaged_count", (json_int_t)result->damaged,
-                                        "warnings", (json_int_t)(result->warnings + result->damaged), "seconds", seconds));
+        return cf_output_json(json_pack(
+            "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:I, s:I, s:f}", "type", "summary", "job_id",
+            job ? cf_json_hex(job->bytes, 16) : json_null(), "point_id", cf_json_hex(point->id.bytes, 32), "status",
+            status, "files", (json_int_t)result->files, "directories", (json_int_t)result->directories, "others",
+            (json_int_t)result->others, "bytes", (json_int_t)result->bytes, "bytes_fetched",
+            (json_int_t)result->bytes_fetched, "skipped", (json_int_t)result->skipped, "identical",
+            (json_int_t)result->identical, "damaged", damaged, "damaged_count", (json_int_t)result->damaged, "warnings",
+            (json_int_t)(result->warnings + result->damaged), "seconds", seconds));
     if (reading->cli->quiet) return NULL;
     char bytes[24], fetched[24];
     cf_text_size(result->bytes, bytes);
     cf_text_size(result->bytes_fetched, fetched);
     printf("%s %llu files (%s), %llu folders, %llu others; %s fetched in %.1f s\n", job ? "restored" : "would restore",
-           (unsigned long long)result->files, bytes, (unsigned long long)result->directories, (unsigned long long)result->others, fetched,
-           seconds);
+           (unsigned long long)result->files, bytes, (unsigned long long)result->directories,
+           (unsigned long long)result->others, fetched, seconds);
     if (result->identical) printf("  %llu files were there already\n", (unsigned long long)result->identical);
     if (result->skipped) printf("  %llu left out\n", (unsigned long long)result->skipped);
     if (result->damaged) printf("  %llu could not be read back: see above\n", (unsigned long long)result->damaged);
@@ -121,8 +129,10 @@ static cf_err *restore_point(cf_reading *reading, const cf_point *point, cf_rest
     const char *status = "planned";
     double seconds = 0;
     cf_err *ended = dry_run ? NULL : cf_reading_job_end(&job, err, &status, &seconds);
-    if (!err) err = ended;
-    else cf_err_free(ended);
+    if (!err)
+        err = ended;
+    else
+        cf_err_free(ended);
     if (result.warnings || result.damaged) reading->cli->warnings = true;
     if (!err) err = summary(reading, dry_run ? NULL : &id, point, &result, status, shown.damaged, seconds);
     json_decref(shown.damaged);
@@ -170,11 +180,12 @@ const cf_command cf_cmd_restore = {
     .name = "restore",
     .arguments = "POINT [PATTERN...]",
     .summary = "get files back",
-    .description = "POINT is an ID or its beginning, a date (2026-11-20, 2026-11-20T21:00: the newest not after it), or latest.\n"
-                   "PATTERN is a path (/etc/nginx), a pattern of a path (/etc/*.conf; ** also matches '/'), or of a name\n"
-                   "at any depth (*.conf). None: everything.\n"
-                   "Files that are there already with the same content are not fetched again: to go on after an\n"
-                   "interruption, run the same command again.\n",
+    .description =
+        "POINT is an ID or its beginning, a date (2026-11-20, 2026-11-20T21:00: the newest not after it), or latest.\n"
+        "PATTERN is a path (/etc/nginx), a pattern of a path (/etc/*.conf; ** also matches '/'), or of a name\n"
+        "at any depth (*.conf). None: everything.\n"
+        "Files that are there already with the same content are not fetched again: to go on after an\n"
+        "interruption, run the same command again.\n",
     .examples = "coffer restore latest --to /tmp/back\n"
                 "coffer restore latest /etc/nginx --in-place --on-conflict overwrite\n"
                 "coffer restore 2026-11-20 '*.conf' --to /tmp/back\n"

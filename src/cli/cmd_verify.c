@@ -16,9 +16,9 @@ struct verify_options {
     const char *sample;
 };
 
-static const cf_option options[] = {
-    CF_OPTION_TEXT(struct verify_options, sample, "sample", "PERCENT", "only a random share of the data (the folders' records all)"),
-    CF_OPTIONS_SERVER(struct verify_options, server), CF_OPTION_END};
+static const cf_option options[] = {CF_OPTION_TEXT(struct verify_options, sample, "sample", "PERCENT",
+                                                   "only a random share of the data (the folders' records all)"),
+                                    CF_OPTIONS_SERVER(struct verify_options, server), CF_OPTION_END};
 
 struct shown {
     cf_reading *reading;
@@ -49,22 +49,26 @@ static cf_err *parse_sample(const cf_cli *cli, const char *text, double *percent
     return NULL;
 }
 
-static cf_err *summary(const cf_reading *reading, const cf_id16 *job, const cf_point *point, const cf_verify_result *result,
-                       const char *status, json_t *damaged, double seconds) {
+static cf_err *summary(const cf_reading *reading, const cf_id16 *job, const cf_point *point,
+                       const cf_verify_result *result, const char *status, json_t *damaged, double seconds) {
     if (reading->cli->json)
-        return cf_output_json(json_pack("{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:O, s:I, s:I, s:f}", "type", "summary", "job_id",
-                                        cf_json_hex(job->bytes, 16), "point_id", cf_json_hex(point->id.bytes, 32), "status", status, "chunks",
-                                        (json_int_t)result->chunks, "bytes", (json_int_t)result->bytes, "segments",
-                                        (json_int_t)result->segments, "bytes_fetched", (json_int_t)result->bytes_fetched, "damaged", damaged,
-                                        "damaged_count", (json_int_t)result->damaged, "warnings",
-                                        (json_int_t)(result->warnings + result->damaged), "seconds", seconds));
+        return cf_output_json(
+            json_pack("{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:O, s:I, s:I, s:f}", "type", "summary", "job_id",
+                      cf_json_hex(job->bytes, 16), "point_id", cf_json_hex(point->id.bytes, 32), "status", status,
+                      "chunks", (json_int_t)result->chunks, "bytes", (json_int_t)result->bytes, "segments",
+                      (json_int_t)result->segments, "bytes_fetched", (json_int_t)result->bytes_fetched, "damaged",
+                      damaged, "damaged_count", (json_int_t)result->damaged, "warnings",
+                      (json_int_t)(result->warnings + result->damaged), "seconds", seconds));
     if (reading->cli->quiet) return NULL;
     char bytes[24], id[CF_HEX_SIZE(32)];
     cf_text_size(result->bytes, bytes);
     cf_hex_encode(point->id.bytes, 32, id);
-    printf("recovery point %.12s: %llu chunks (%s) checked in %.1f s, ", id, (unsigned long long)result->chunks, bytes, seconds);
-    if (result->damaged) printf("%llu files or folders are damaged: see above\n", (unsigned long long)result->damaged);
-    else printf("all good\n");
+    printf("recovery point %.12s: %llu chunks (%s) checked in %.1f s, ", id, (unsigned long long)result->chunks, bytes,
+           seconds);
+    if (result->damaged)
+        printf("%llu files or folders are damaged: see above\n", (unsigned long long)result->damaged);
+    else
+        printf("all good\n");
     return NULL;
 }
 
@@ -73,7 +77,11 @@ static cf_err *verify_point(cf_reading *reading, const cf_point *point, double p
     if (!shown.damaged) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of damaged files");
     cf_reading_job job = {0};
     cf_verify_result result = {0};
-    cf_verify_options what = {.sample = percent, .cancel = reading->cli->cancel, .damaged = on_damaged, .warning = on_warning, .context = &shown};
+    cf_verify_options what = {.sample = percent,
+                              .cancel = reading->cli->cancel,
+                              .damaged = on_damaged,
+                              .warning = on_warning,
+                              .context = &shown};
     cf_err *err = cf_random(&what.seed, sizeof what.seed);
     if (!err) err = cf_reading_job_start(reading, "verify", point, &job);
     if (err) {
@@ -87,8 +95,10 @@ static cf_err *verify_point(cf_reading *reading, const cf_point *point, double p
     const char *status;
     double seconds;
     cf_err *ended = cf_reading_job_end(&job, err, &status, &seconds);
-    if (!err) err = ended;
-    else cf_err_free(ended);
+    if (!err)
+        err = ended;
+    else
+        cf_err_free(ended);
     if (result.warnings || result.damaged) reading->cli->warnings = true;
     if (!err) err = summary(reading, &id, point, &result, status, shown.damaged, seconds);
     json_decref(shown.damaged);
@@ -110,8 +120,9 @@ const cf_command cf_cmd_verify = {
     .name = "verify",
     .arguments = "[POINT]",
     .summary = "read back, decrypt and check what a recovery point holds",
-    .description = "Restores nothing. POINT: as for restore; the latest when not given. Damage is listed file by file, and the\n"
-                   "exit status is 3 then.\n",
+    .description =
+        "Restores nothing. POINT: as for restore; the latest when not given. Damage is listed file by file, and the\n"
+        "exit status is 3 then.\n",
     .examples = "coffer verify\ncoffer verify 3f2a91 --json\ncoffer verify latest --sample 5\n",
     .options = options,
     .options_size = sizeof(struct verify_options),

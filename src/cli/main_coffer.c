@@ -2,19 +2,8 @@
 #include "cli/commands.h"
 
 static const cf_command *const commands[] = {
-    &cf_cmd_register,
-    &cf_cmd_status,
-    &cf_cmd_backup,
-    &cf_cmd_points,
-    &cf_cmd_ls,
-    &cf_cmd_cat,
-    &cf_cmd_restore,
-    &cf_cmd_verify,
-    &cf_cmd_jobs,
-    &cf_cmd_cancel,
-    &cf_cmd_unregister,
-    &cf_cmd_explain,
-    NULL,
+    &cf_cmd_register, &cf_cmd_status, &cf_cmd_backup, &cf_cmd_points,     &cf_cmd_ls,      &cf_cmd_cat, &cf_cmd_restore,
+    &cf_cmd_verify,   &cf_cmd_jobs,   &cf_cmd_cancel, &cf_cmd_unregister, &cf_cmd_explain, NULL,
 };
 
 static const cf_program program = {

@@ -33,7 +33,8 @@ cf_err *cf_reading_open(cf_cli *cli, const cf_server_options *options, uint64_t 
     CF_TRY(cf_agent_open(cli, &reading->agent));
     CF_TRY(cf_agent_access(&reading->agent, cli, options, retry_total_ms, &reading->access));
     CF_TRY(cf_source_remote_open(reading->access->remote, &reading->source));
-    CF_TRY(cf_reader_open(reading->source, reading->access->keys, &reading->access->server_id, CF_READER_CACHE_DEFAULT, &reading->reader));
+    CF_TRY(cf_reader_open(reading->source, reading->access->keys, &reading->access->server_id, CF_READER_CACHE_DEFAULT,
+                          &reading->reader));
     CF_TRY(cf_reader_points(reading->reader, &reading->rows, &reading->row_count));
     return reading->access->own ? check_head(reading) : NULL;
 }

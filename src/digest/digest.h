@@ -10,7 +10,7 @@
 #include "base/ids.h"
 
 cf_err *cf_sha256(cf_span data, uint8_t out[32]);
-void cf_xxh3_128(cf_span data, uint8_t out[16]);         /* canonical (big-endian) */
+void cf_xxh3_128(cf_span data, uint8_t out[16]); /* canonical (big-endian) */
 uint64_t cf_xxh3_64(cf_span data, uint64_t seed);
 /* cf_random: size bytes from the system's generator. Fails only when the system has none.                 */
 cf_err *cf_random(void *out, size_t size);

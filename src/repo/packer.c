@@ -103,7 +103,7 @@ static void enqueue_upload(cf_writer *writer, cf_wpack *pack) {
     else
         writer->upload_first = pack;
     writer->upload_last = pack;
-    pthread_cond_broadcast(&writer->changed);
+    pthread_cond_signal(&writer->upload_work);
 }
 
 void cf_packer_close_open(cf_writer *writer, cf_kind kind) {

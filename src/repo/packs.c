@@ -288,7 +288,8 @@ static cf_err *check_frame(cf_reader *reader, const cf_packed *pack, cf_buf *buf
     bool same = memcmp(buffer->data, header, sizeof header) == 0;
     CF_TRY(cf_reader_fetch(reader, pack->number, table, tail.size, buffer));
     if (same && cf_span_equal(cf_buf_span(buffer), cf_buf_span(&tail))) return NULL;
-    return cf_fail_reason(CF_ERR_PACK_UNREADABLE, "table", "pack %llu: its object does not say of itself what the vault says of it",
+    return cf_fail_reason(CF_ERR_PACK_UNREADABLE, "table",
+                          "pack %llu: its object does not say of itself what the vault says of it",
                           (unsigned long long)pack->number);
 }
 

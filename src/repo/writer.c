@@ -12,7 +12,7 @@ struct cf_writer_lane {
     cf_writer *writer;
     cf_mac *mac;
     cf_wsegment *open[2];
-    uint64_t chunks_new, chunks_known;
+    uint64_t chunks_new, chunks_known, bytes_new;
 };
 
 cf_err *cf_writer_stopped(const cf_writer *writer) {
@@ -64,6 +64,8 @@ cf_err *cf_writer_open(const cf_writer_options *options, cf_writer **out) {
     pthread_mutex_init(&writer->lock, NULL);
     pthread_mutex_init(&writer->index_lock, NULL);
     pthread_cond_init(&writer->changed, NULL);
+    pthread_cond_init(&writer->seal_work, NULL);
+    pthread_cond_init(&writer->upload_work, NULL);
     CF_TRY(cf_pending_new(PENDING_MAX, &writer->pending));
     CF_TRY(start_threads(writer));
     *out = cf_take(writer);
@@ -93,6 +95,8 @@ void cf_writer_free(cf_writer *writer) {
     pthread_mutex_lock(&writer->lock);
     writer->ending = writer->stopping = true;
     pthread_cond_broadcast(&writer->changed);
+    pthread_cond_broadcast(&writer->seal_work);
+    pthread_cond_broadcast(&writer->upload_work);
     pthread_mutex_unlock(&writer->lock);
     for (unsigned i = 0; i < writer->thread_count; i++) pthread_join(writer->threads[i], NULL);
     free(writer->threads);
@@ -114,6 +118,8 @@ void cf_writer_free(cf_writer *writer) {
     pthread_mutex_destroy(&writer->lock);
     pthread_mutex_destroy(&writer->index_lock);
     pthread_cond_destroy(&writer->changed);
+    pthread_cond_destroy(&writer->seal_work);
+    pthread_cond_destroy(&writer->upload_work);
     free(writer);
 }
 
@@ -156,7 +162,7 @@ cf_err *cf_writer_hand_in(cf_writer *writer, cf_wsegment *full) {
         writer->seal_first = full;
     writer->seal_last = full;
     writer->seal_waiting++;
-    pthread_cond_broadcast(&writer->changed);
+    pthread_cond_signal(&writer->seal_work);
     return NULL;
 }
 
@@ -211,6 +217,19 @@ cf_err *cf_writer_lane_chunk_id(cf_writer_lane *lane, cf_kind kind, cf_span chun
     return cf_mac_chunk_id(lane->mac, kind, chunk, id);
 }
 
+/* A dry run: a chunk that is not stored counts once. */
+static cf_err *count_only(cf_writer_lane *lane, const cf_id32 *id, uint32_t length, cf_ref *ref) {
+    cf_index_address nowhere = {CF_PACK_NUMBER_MAX, 0, 0, length}, existing;
+    if (cf_pending_find_or_add(lane->writer->pending, id->bytes, &nowhere, &existing) == CF_PENDING_FOUND) {
+        lane->chunks_known++;
+    } else {
+        lane->chunks_new++;
+        lane->bytes_new += length;
+    }
+    set_ref(ref, id, &nowhere);
+    return NULL;
+}
+
 cf_err *cf_writer_lane_store(cf_writer_lane *lane, cf_kind kind, cf_span chunk, cf_ref *ref) {
     if (chunk.size < 1 || chunk.size > CF_CHUNK_MAX)
         return cf_fail(CF_ERR_INTERNAL, "a chunk of %zu bytes", chunk.size);
@@ -224,6 +243,7 @@ cf_err *cf_writer_lane_store(cf_writer_lane *lane, cf_kind kind, cf_span chunk, 
         set_ref(ref, &id, &where);
         return NULL;
     }
+    if (lane->writer->options.dry_run) return count_only(lane, &id, (uint32_t)chunk.size, ref);
     cf_wsegment *open = lane->open[kind];
     if (open && (open->size + chunk.size > CF_SEGMENT_RAW_MAX || open->count >= SEGMENT_CHUNKS_MAX))
         CF_TRY(flush_kind(lane, kind));
@@ -240,6 +260,7 @@ cf_err *cf_writer_lane_store(cf_writer_lane *lane, cf_kind kind, cf_span chunk, 
     open->notes[open->count++] = (chunk_note){id, open->size, (uint32_t)chunk.size};
     open->size += (uint32_t)chunk.size;
     lane->chunks_new++;
+    lane->bytes_new += chunk.size;
     set_ref(ref, &id, &mine);
     return NULL;
 }
@@ -251,8 +272,9 @@ cf_err *cf_writer_lane_flush(cf_writer_lane *lane) {
     pthread_mutex_lock(&lane->writer->lock);
     lane->writer->stats.chunks_new += lane->chunks_new;
     lane->writer->stats.chunks_known += lane->chunks_known;
+    lane->writer->stats.bytes_new += lane->bytes_new;
     pthread_mutex_unlock(&lane->writer->lock);
-    lane->chunks_new = lane->chunks_known = 0;
+    lane->chunks_new = lane->chunks_known = lane->bytes_new = 0;
     return NULL;
 }
 
@@ -284,7 +306,7 @@ cf_err *cf_writer_finish(cf_writer *writer, cf_pack_name **packs, size_t *count)
         cf_err_free(err);
         return cause;
     }
-    if (writer->options.index) {
+    if (writer->options.index && !writer->options.dry_run) {
         pthread_mutex_lock(&writer->index_lock);
         err = cf_index_flush(writer->options.index);
         pthread_mutex_unlock(&writer->index_lock);

@@ -50,6 +50,7 @@ typedef struct cf_writer_options {
     bool verify;                           /* open every segment again before it is uploaded */
     size_t pack_target[2];                 /* bytes, by kind */
     unsigned sealers, uploaders, waiting;
+    bool dry_run;          /* store nothing: only count what would be (addresses are made up) */
     cf_cancel *cancel;     /* may be NULL */
     cf_progress *progress; /* may be NULL */
 } cf_writer_options;
@@ -61,6 +62,7 @@ typedef struct cf_writer_stats {
     uint64_t bytes_stored; /* sent: packs with all that is in them */
     uint64_t packs;
     uint64_t chunks_new;
+    uint64_t bytes_new; /* of those, before compression */
     uint64_t chunks_known;
 } cf_writer_stats;
 

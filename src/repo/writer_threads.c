@@ -7,14 +7,13 @@ enum { FLUSH_EVERY = 32 }; /* packs between durable points of the index: what a 
 /* The next segment to seal; NULL when the writer ends. */
 static cf_wsegment *next_segment(cf_writer *writer) {
     pthread_mutex_lock(&writer->lock);
-    while (!writer->seal_first && !writer->ending) pthread_cond_wait(&writer->changed, &writer->lock);
+    while (!writer->seal_first && !writer->ending) pthread_cond_wait(&writer->seal_work, &writer->lock);
     cf_wsegment *taken = writer->ending ? NULL : writer->seal_first;
     if (taken) {
         writer->seal_first = taken->next;
         if (!writer->seal_first) writer->seal_last = NULL;
-        writer->seal_waiting--;
         writer->sealing++;
-        pthread_cond_broadcast(&writer->changed);
+        if (writer->seal_waiting-- == QUEUE_MAX) pthread_cond_broadcast(&writer->changed);
     }
     pthread_mutex_unlock(&writer->lock);
     return taken;
@@ -37,7 +36,7 @@ static cf_err *deliver(cf_writer *writer, cf_wsegment *full, cf_err *sealed, cf_
     full->next = writer->free_segments;
     writer->free_segments = full;
     writer->sealing--;
-    pthread_cond_broadcast(&writer->changed);
+    if (!writer->sealing && !writer->seal_waiting) pthread_cond_broadcast(&writer->changed);
     pthread_mutex_unlock(&writer->lock);
     return err;
 }
@@ -59,7 +58,7 @@ void *cf_writer_seal_loop(void *argument) {
 
 static cf_wpack *next_pack(cf_writer *writer) {
     pthread_mutex_lock(&writer->lock);
-    while (!writer->upload_first && !writer->ending) pthread_cond_wait(&writer->changed, &writer->lock);
+    while (!writer->upload_first && !writer->ending) pthread_cond_wait(&writer->upload_work, &writer->lock);
     cf_wpack *taken = writer->ending ? NULL : writer->upload_first;
     if (taken) {
         writer->upload_first = taken->next;

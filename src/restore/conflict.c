@@ -22,13 +22,16 @@ static int cut(const char *name, size_t room) {
 
 void cf_restorer_copy_name(const cf_restorer *run, unsigned number, const char *name, cf_name *out) {
     char prefix[80];
-    if (number <= 1) snprintf(prefix, sizeof prefix, "%s Copy of ", run->copy_prefix);
-    else snprintf(prefix, sizeof prefix, "%s Copy (%u) of ", run->copy_prefix, number);
+    if (number <= 1)
+        snprintf(prefix, sizeof prefix, "%s Copy of ", run->copy_prefix);
+    else
+        snprintf(prefix, sizeof prefix, "%s Copy (%u) of ", run->copy_prefix, number);
     snprintf(out->text, sizeof out->text, "%s%.*s", prefix, cut(name, NAME_BYTES_MAX - strlen(prefix)), name);
 }
 
 /* The chunk against the file's bytes at offset. */
-static cf_err *same_bytes(cf_lane_state *state, int fd, const char *name, uint64_t offset, const cf_ref *ref, bool *same) {
+static cf_err *same_bytes(cf_lane_state *state, int fd, const char *name, uint64_t offset, const cf_ref *ref,
+                          bool *same) {
     cf_buf_reset(&state->scratch);
     uint8_t *place = cf_buf_reserve(&state->scratch, ref->length);
     if (!place) return cf_buf_check(&state->scratch, "a chunk");
@@ -111,7 +114,8 @@ static cf_err *gaps_empty(cf_lane_state *state, int fd, const cf_entry *entry, u
     return NULL;
 }
 
-static cf_err *same_content(cf_lane_state *state, int fd, const char *name, const cf_entry *entry, uint64_t size, bool *same) {
+static cf_err *same_content(cf_lane_state *state, int fd, const char *name, const cf_entry *entry, uint64_t size,
+                            bool *same) {
     CF_AUTO(cf_content_reader) content = NULL;
     CF_TRY(cf_content_reader_open(state->lane, state->run->point->map, &entry->content, &content));
     struct local local = {.fd = fd, .name = name, .sparse = entry->sparse, .extents = cf_cursor_of(entry->extents)};
@@ -125,7 +129,8 @@ static cf_err *same_content(cf_lane_state *state, int fd, const char *name, cons
         }
         CF_TRY(cf_content_reader_next(content, &ref, &more));
         if (!more) break;
-        CF_TRY(entry->sparse ? same_sparse(state, &local, &ref, same) : same_bytes(state, fd, name, offset, &ref, same));
+        CF_TRY(entry->sparse ? same_sparse(state, &local, &ref, same)
+                             : same_bytes(state, fd, name, offset, &ref, same));
         offset += ref.length;
         if (!entry->sparse && offset > size) *same = false;
     }
@@ -133,8 +138,8 @@ static cf_err *same_content(cf_lane_state *state, int fd, const char *name, cons
 }
 
 /* Does a regular file of this name hold the content? *exists: something stands there. */
-static cf_err *look(cf_lane_state *state, const cf_item *item, const char *name, const cf_entry *entry, bool *exists, bool *folder,
-                    bool *same) {
+static cf_err *look(cf_lane_state *state, const cf_item *item, const char *name, const cf_entry *entry, bool *exists,
+                    bool *folder, bool *same) {
     struct stat st;
     *exists = *folder = *same = false;
     if (fstatat(item->target->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)

@@ -76,8 +76,10 @@ static cf_err *begin_part(cf_item *item) {
     CF_TRY(cf_partial_open(item->target->fd, &item->part));
     item->partly = true;
     cf_meta_warnings ignored = {0}; /* giving all the metadata at the end reports what cannot be done */
-    cf_meta_apply_new(item->part.fd, &(cf_meta){.type = CF_TYPE_FILE, .has_flags = item->inode_flags != 0, .inode_flags = item->inode_flags},
-                      &ignored);
+    cf_meta_apply_new(
+        item->part.fd,
+        &(cf_meta){.type = CF_TYPE_FILE, .has_flags = item->inode_flags != 0, .inode_flags = item->inode_flags},
+        &ignored);
     if (item->set_size && ftruncate(item->part.fd, (off_t)item->size) < 0 && errno != EPERM)
         return cf_os_fail(errno, "set the size of", item->name.text);
     return NULL;
@@ -100,7 +102,8 @@ static bool flags_lock(const cf_meta *meta) {
 static cf_err *place(cf_item *item) {
     bool placed = false;
     CF_TRY(cf_partial_place(&item->part, &item->name, item->replace, &placed));
-    if (!placed) return cf_fail(CF_ERR_RESTORE_CONFLICT, "%s: somebody made a file of this name meanwhile", item->name.text);
+    if (!placed)
+        return cf_fail(CF_ERR_RESTORE_CONFLICT, "%s: somebody made a file of this name meanwhile", item->name.text);
     return NULL;
 }
 
@@ -137,8 +140,10 @@ static void finish(cf_item *item, cf_lane_state *state) {
         cf_progress_item(run->options->progress, cf_buf_span(&path));
     }
     cf_progress_add(run->options->progress, 1, 0);
-    if (item->links && done) cf_links_made(run, item->links, item->target, item->name.text, state);
-    else if (item->links) cf_links_failed(run, item->links, atomic_load(&item->damaged) ? CF_LINKS_DAMAGED : CF_LINKS_FAILED, state);
+    if (item->links && done)
+        cf_links_made(run, item->links, item->target, item->name.text, state);
+    else if (item->links)
+        cf_links_failed(run, item->links, atomic_load(&item->damaged) ? CF_LINKS_DAMAGED : CF_LINKS_FAILED, state);
     cf_item_free(item, state);
 }
 

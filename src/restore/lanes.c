@@ -41,8 +41,10 @@ static void task_done(cf_restorer *run, cf_task *task) {
 static void *lane_main(void *argument) {
     cf_lane_state *state = argument;
     for (cf_task *task = take(state->run); task; task = take(state->run)) {
-        if (task->compare) cf_restorer_compare(state, task->compare);
-        else cf_restorer_write_pieces(state, task->pieces, task->count);
+        if (task->compare)
+            cf_restorer_compare(state, task->compare);
+        else
+            cf_restorer_write_pieces(state, task->pieces, task->count);
         task_done(state->run, task);
     }
     return NULL;

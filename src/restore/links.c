@@ -20,7 +20,7 @@ struct waiter {
 struct cf_links {
     struct cf_links *chain;
     uint64_t group;
-    uint64_t left;   /* names that may still come: with none, it is forgotten */
+    uint64_t left;      /* names that may still come: with none, it is forgotten */
     bool made, settled; /* settled: nobody else looks at it any more */
     cf_links_end failed;
     cf_target *target; /* where the file is, once made */
@@ -97,26 +97,33 @@ static cf_err *add(cf_restorer *run, const cf_entry *entry, cf_links **out) {
 }
 
 /* A name that is taken: by the same file already, or by something that gives way or does not. */
-static cf_err *make_room(cf_restorer *run, int from, const char *from_name, int to, cf_name *name, bool *same, bool *skip) {
+static cf_err *make_room(cf_restorer *run, int from, const char *from_name, int to, cf_name *name, bool *same,
+                         bool *skip) {
     struct stat made, there;
     *same = *skip = false;
-    if (fstatat(to, name->text, &there, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? NULL : cf_os_fail(errno, "look at", name->text);
-    if (fstatat(from, from_name, &made, AT_SYMLINK_NOFOLLOW) == 0 && made.st_dev == there.st_dev && made.st_ino == there.st_ino) {
+    if (fstatat(to, name->text, &there, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? NULL : cf_os_fail(errno, "look at", name->text);
+    if (fstatat(from, from_name, &made, AT_SYMLINK_NOFOLLOW) == 0 && made.st_dev == there.st_dev &&
+        made.st_ino == there.st_ino) {
         *same = true;
         return NULL;
     }
     switch (run->options->conflict) {
-    case CF_CONFLICT_SKIP: *skip = true; return NULL;
+    case CF_CONFLICT_SKIP:
+        *skip = true;
+        return NULL;
     case CF_CONFLICT_OVERWRITE:
         if (cf_sys_unlink(to, name->text) < 0) return cf_os_fail(errno, "replace", name->text);
         return NULL;
-    case CF_CONFLICT_COPY: break;
+    case CF_CONFLICT_COPY:
+        break;
     }
     char original[CF_NAME_SIZE];
     memcpy(original, name->text, sizeof original);
     for (unsigned number = 1; number < 100; number++) {
         cf_restorer_copy_name(run, number, original, name);
-        if (fstatat(to, name->text, &there, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? NULL : cf_os_fail(errno, "look at", name->text);
+        if (fstatat(to, name->text, &there, AT_SYMLINK_NOFOLLOW) < 0)
+            return errno == ENOENT ? NULL : cf_os_fail(errno, "look at", name->text);
         *same = made.st_dev == there.st_dev && made.st_ino == there.st_ino;
         if (*same) return NULL;
     }
@@ -133,7 +140,8 @@ static cf_err *link_now(cf_restorer *run, const cf_links *links, const struct wa
         cf_restorer_count(run, &run->result->skipped, 1);
         return NULL;
     }
-    if (!same && cf_sys_link(from, links->name.text, waiter->target->fd, name.text) < 0) return cf_os_fail(errno, "make the hard link", name.text);
+    if (!same && cf_sys_link(from, links->name.text, waiter->target->fd, name.text) < 0)
+        return cf_os_fail(errno, "make the hard link", name.text);
     cf_restorer_count(run, waiter->file ? &run->result->files : &run->result->others, 1);
     cf_restorer_count(run, &run->result->bytes, waiter->size);
     cf_progress_add(run->options->progress, 1, waiter->size);
@@ -142,11 +150,16 @@ static cf_err *link_now(cf_restorer *run, const cf_links *links, const struct wa
 
 static void waiter_end(cf_restorer *run, const cf_links *links, struct waiter *waiter, cf_lane_state *state) {
     cf_err *err = NULL;
-    if (atomic_load(&run->stop)) err = NULL;
-    else if (links->failed == CF_LINKS_DAMAGED) err = cf_fail(CF_ERR_FILE_DAMAGED, "it is a hard link to a damaged file");
-    else if (links->failed == CF_LINKS_FAILED) err = cf_fail(CF_ERR_FILE_NOT_RESTORED, "it is a hard link to a file that could not be restored");
-    else if (links->failed == CF_LINKS_SKIPPED) cf_restorer_count(run, &run->result->skipped, 1);
-    else err = link_now(run, links, waiter);
+    if (atomic_load(&run->stop))
+        err = NULL;
+    else if (links->failed == CF_LINKS_DAMAGED)
+        err = cf_fail(CF_ERR_FILE_DAMAGED, "it is a hard link to a damaged file");
+    else if (links->failed == CF_LINKS_FAILED)
+        err = cf_fail(CF_ERR_FILE_NOT_RESTORED, "it is a hard link to a file that could not be restored");
+    else if (links->failed == CF_LINKS_SKIPPED)
+        cf_restorer_count(run, &run->result->skipped, 1);
+    else
+        err = link_now(run, links, waiter);
     if (err) cf_restorer_trouble(run, waiter->target, cf_span_text(waiter->name.text), err);
     cf_target_end(waiter->target, state);
     cf_target_release(waiter->target);

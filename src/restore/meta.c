@@ -49,9 +49,11 @@ void cf_restorer_meta_summary(cf_restorer *run) {
         const char *word = cf_meta_warning_word((cf_meta_warning)kind);
         cf_span path = run->kinds.first[kind] ? cf_span_text(run->kinds.first[kind]) : (cf_span){0};
         CF_AUTO_FREE char *printable = cf_text_printable(path);
-        bool attribute = kind == CF_META_XATTR || kind == CF_META_ACL || kind == CF_META_CAPABILITY || kind == CF_META_NTFS;
-        cf_err *err = cf_fail_errno(CF_ERR_METADATA_NOT_APPLIED, run->kinds.err_no[kind], "%s%s%s%s of %llu object%s, the first: %s", word,
-                                    attribute ? " (" : "", attribute ? run->kinds.xattr[kind] : "", attribute ? ")" : "",
+        bool attribute =
+            kind == CF_META_XATTR || kind == CF_META_ACL || kind == CF_META_CAPABILITY || kind == CF_META_NTFS;
+        cf_err *err = cf_fail_errno(CF_ERR_METADATA_NOT_APPLIED, run->kinds.err_no[kind],
+                                    "%s%s%s%s of %llu object%s, the first: %s", word, attribute ? " (" : "",
+                                    attribute ? run->kinds.xattr[kind] : "", attribute ? ")" : "",
                                     (unsigned long long)count, count == 1 ? "" : "s", printable ? printable : "");
         cf_err_set_reason(err, word);
         cf_restorer_warn(run, path, err);

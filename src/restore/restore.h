@@ -14,11 +14,11 @@ typedef enum cf_conflict { CF_CONFLICT_COPY, CF_CONFLICT_OVERWRITE, CF_CONFLICT_
 
 /* What a dry run says about one object. */
 typedef enum cf_restore_action {
-    CF_RESTORE_CREATE,    /* nothing stands there                                                     */
-    CF_RESTORE_REPLACE,   /* something else stands there and gives way                                */
-    CF_RESTORE_COPY,      /* something else stands there and stays: a copy beside it                  */
-    CF_RESTORE_SKIP,      /* something else stands there and stays                                    */
-    CF_RESTORE_SAME,      /* the content is there already                                             */
+    CF_RESTORE_CREATE,  /* nothing stands there                                                     */
+    CF_RESTORE_REPLACE, /* something else stands there and gives way                                */
+    CF_RESTORE_COPY,    /* something else stands there and stays: a copy beside it                  */
+    CF_RESTORE_SKIP,    /* something else stands there and stays                                    */
+    CF_RESTORE_SAME,    /* the content is there already                                             */
 } cf_restore_action;
 
 typedef struct cf_restore_options {
@@ -40,20 +40,21 @@ typedef struct cf_restore_options {
 } cf_restore_options;
 
 typedef struct cf_restore_result {
-    uint64_t files;       /* regular files, links to them included, that stand at the destination now   */
+    uint64_t files; /* regular files, links to them included, that stand at the destination now   */
     uint64_t directories;
     uint64_t others;
-    uint64_t bytes;       /* of the files' contents                                                     */
+    uint64_t bytes; /* of the files' contents                                                     */
     uint64_t bytes_fetched;
-    uint64_t identical;   /* files whose content was there already                                      */
-    uint64_t skipped;     /* objects left out because of the conflict rule, and sockets                 */
-    uint64_t damaged;     /* files and folders that could not be read back                              */
+    uint64_t identical; /* files whose content was there already                                      */
+    uint64_t skipped;   /* objects left out because of the conflict rule, and sockets                 */
+    uint64_t damaged;   /* files and folders that could not be read back                              */
     uint64_t warnings;
 } cf_restore_result;
 
 /* cf_restore: point must have its map. *result is written also on failure, as far as it got.
  * Fails: CANCELLED; NOT_IN_POINT (a path that the point does not hold; the others are restored);
  * DESTINATION_REFUSED; BAD_USAGE; OUT_OF_MEMORY; errors of the way to the vault.                          */
-cf_err *cf_restore(cf_reader *reader, const cf_point *point, const cf_restore_options *options, cf_restore_result *result);
+cf_err *cf_restore(cf_reader *reader, const cf_point *point, const cf_restore_options *options,
+                   cf_restore_result *result);
 
 #endif

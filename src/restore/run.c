@@ -31,7 +31,9 @@ void cf_restorer_warn(cf_restorer *run, cf_span path, cf_err *err) {
 void cf_restorer_damaged(cf_restorer *run, cf_span path, cf_err *err) {
     CF_AUTO_FREE char *printable = cf_text_printable(path);
     CF_AUTO_FREE char *why = strdup(cf_err_message(err));
-    CF_AUTO(cf_err) owned = cf_wrap_reason(err, CF_ERR_FILE_DAMAGED, cf_err_reason(err), "%s: %s", printable ? printable : "", why ? why : "");
+    CF_AUTO(cf_err)
+    owned = cf_wrap_reason(err, CF_ERR_FILE_DAMAGED, cf_err_reason(err), "%s: %s", printable ? printable : "",
+                           why ? why : "");
     pthread_mutex_lock(&run->report_lock);
     run->result->damaged++;
     if (run->options->damaged) run->options->damaged(run->options->context, path, owned);
@@ -40,8 +42,10 @@ void cf_restorer_damaged(cf_restorer *run, cf_span path, cf_err *err) {
 
 void cf_restorer_fatal(cf_restorer *run, cf_err *err) {
     pthread_mutex_lock(&run->lock);
-    if (!run->fatal) run->fatal = err;
-    else cf_err_free(err);
+    if (!run->fatal)
+        run->fatal = err;
+    else
+        cf_err_free(err);
     atomic_store(&run->stop, true);
     pthread_cond_broadcast(&run->work);
     pthread_cond_broadcast(&run->room);
@@ -65,8 +69,10 @@ static bool local(const cf_err *err) {
     case CF_ERR_RESTORE_CONFLICT:
     case CF_ERR_FILE_NOT_RESTORED:
     case CF_ERR_ENTRY_NOT_BACKED_UP:
-    case CF_ERR_TOO_LARGE: return true;
-    default: return false;
+    case CF_ERR_TOO_LARGE:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -96,7 +102,8 @@ cf_err *cf_lane_state_init(cf_lane_state *state, cf_restorer *run) {
     CF_TRY(cf_meta_store_new(&state->store));
     state->xattrs = calloc(CF_XATTRS_MAX, sizeof *state->xattrs);
     state->xattrs_chunked = calloc(CF_XATTRS_MAX, sizeof *state->xattrs_chunked);
-    if (!state->xattrs || !state->xattrs_chunked) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a restoring lane");
+    if (!state->xattrs || !state->xattrs_chunked)
+        return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a restoring lane");
     return NULL;
 }
 
@@ -179,7 +186,8 @@ static cf_err *check_used(const cf_restorer *run) {
     return cf_fail(CF_ERR_NOT_IN_POINT, "nothing in the recovery point matches %s", text ? text : "a pattern");
 }
 
-cf_err *cf_restore(cf_reader *reader, const cf_point *point, const cf_restore_options *options, cf_restore_result *result) {
+cf_err *cf_restore(cf_reader *reader, const cf_point *point, const cf_restore_options *options,
+                   cf_restore_result *result) {
     *result = (cf_restore_result){0};
     uint64_t fetched_before = cf_reader_fetched(reader);
     cf_restorer *run = calloc(1, sizeof *run);
@@ -193,8 +201,10 @@ cf_err *cf_restore(cf_reader *reader, const cf_point *point, const cf_restore_op
     if (!err) err = cf_restorer_start(run);
     if (!err) err = cf_restorer_walk(run);
     cf_restorer_join(run);
-    if (!err) err = cf_take(run->fatal);
-    else cf_err_free(cf_take(run->fatal));
+    if (!err)
+        err = cf_take(run->fatal);
+    else
+        cf_err_free(cf_take(run->fatal));
     cf_restorer_late_apply(run);
     cf_restorer_meta_summary(run);
     if (!err) err = check_used(run);

@@ -24,11 +24,11 @@
 #include "restore/select.h"
 
 enum {
-    CF_RANGE_GAP = 32 << 10,    /* closer extents are fetched as one range       */
+    CF_RANGE_GAP = 32 << 10, /* closer extents are fetched as one range       */
     CF_RANGE_MAX = 2 << 20,
     CF_SLICE_BYTES = 160 << 20, /* of content planned at a time                  */
     CF_SLICE_PIECES = 16384,
-    CF_QUEUE_PIECES = 32768,    /* planned and not written yet: the planner waits */
+    CF_QUEUE_PIECES = 32768, /* planned and not written yet: the planner waits */
     CF_LANES = 12,
     CF_FILE_LOCKS = 64,
 };
@@ -44,42 +44,42 @@ typedef struct cf_target {
     int fd;                   /* -1: not there (dry run), or done                              */
     bool fresh;               /* made by us: nothing can be in the way                         */
     bool give_metadata;
-    cf_buf entry;             /* encoded                                                       */
-    cf_buf path;              /* in the point                                                  */
-    char name[CF_NAME_SIZE];  /* in parent, at the destination                                 */
+    cf_buf entry;            /* encoded                                                       */
+    cf_buf path;             /* in the point                                                  */
+    char name[CF_NAME_SIZE]; /* in parent, at the destination                                 */
 } cf_target;
 
 /* A file on its way. */
 typedef struct cf_item {
     cf_target *target;
-    cf_name name;             /* that it will get                                              */
-    bool replace;             /* something there may be replaced                               */
-    bool partly;              /* part is open                                                  */
+    cf_name name; /* that it will get                                              */
+    bool replace; /* something there may be replaced                               */
+    bool partly;  /* part is open                                                  */
     cf_partial part;
-    atomic_uint pending;      /* pieces not written, and the planner                           */
+    atomic_uint pending; /* pieces not written, and the planner                           */
     atomic_bool failed, damaged;
     uint64_t size;
     uint32_t inode_flags;
-    bool set_size;            /* before anything is written                                    */
-    struct cf_links *links;   /* its group of hard links, or NULL                              */
-    cf_buf entry;             /* encoded; without content once that is planned                 */
-    cf_buf source_name;       /* the name in the point                                         */
-    struct cf_item *next;     /* in the list of those found different                          */
+    bool set_size;          /* before anything is written                                    */
+    struct cf_links *links; /* its group of hard links, or NULL                              */
+    cf_buf entry;           /* encoded; without content once that is planned                 */
+    cf_buf source_name;     /* the name in the point                                         */
+    struct cf_item *next;   /* in the list of those found different                          */
 } cf_item;
 
 /* Bytes of one chunk that go to one place. */
 typedef struct cf_piece {
     cf_item *item;
     cf_ref ref;
-    uint32_t skip, length;    /* part of the chunk                                             */
-    uint64_t offset;          /* in the file                                                   */
+    uint32_t skip, length; /* part of the chunk                                             */
+    uint64_t offset;       /* in the file                                                   */
 } cf_piece;
 
 /* What a lane does in one go. */
 typedef struct cf_task {
     struct cf_task *next;
-    cf_item *compare;         /* this, or pieces                                               */
-    cf_piece *pieces;         /* of one pack, ascending by segment                             */
+    cf_item *compare; /* this, or pieces                                               */
+    cf_piece *pieces; /* of one pack, ascending by segment                             */
     size_t count;
 } cf_task;
 
@@ -105,24 +105,24 @@ struct cf_restorer {
     const cf_restore_options *options;
     cf_restore_result *result;
     cf_meta_apply_options apply;
-    char copy_prefix[48];     /* "2026-11-20 22-30" */
+    char copy_prefix[48]; /* "2026-11-20 22-30" */
     cf_select *select;
     cf_target *top;
     size_t files_open_max;
 
-    cf_lane_state self;       /* the planner's own contexts */
+    cf_lane_state self; /* the planner's own contexts */
     cf_lane_state *lanes;
     unsigned lane_count;
 
-    pthread_mutex_t lock;     /* all below */
+    pthread_mutex_t lock; /* all below */
     pthread_cond_t work, room;
     cf_task *head, **tail;
-    size_t queued;            /* pieces and comparisons not done yet */
-    size_t open_items;        /* files planned and not finished      */
-    bool closing, waiting;    /* waiting: the planner, for room      */
+    size_t queued;         /* pieces and comparisons not done yet */
+    size_t open_items;     /* files planned and not finished      */
+    bool closing, waiting; /* waiting: the planner, for room      */
     atomic_bool stop;
     cf_err *fatal;
-    cf_item *different;       /* compared, to be planned              */
+    cf_item *different; /* compared, to be planned              */
     size_t comparing;
 
     pthread_mutex_t report_lock; /* callbacks and result */
@@ -130,21 +130,21 @@ struct cf_restorer {
     pthread_mutex_t file_lock[CF_FILE_LOCKS];
 
     pthread_mutex_t links_lock;
-    struct cf_links **links;  /* open hashing by group */
+    struct cf_links **links; /* open hashing by group */
     size_t links_size, links_count;
-    struct cf_late *late;     /* inode flags that forbid links: given at the end */
+    struct cf_late *late; /* inode flags that forbid links: given at the end */
 
     /* The planner's slice. */
     cf_piece *slice;
     size_t slice_count;
     uint64_t slice_bytes;
-    size_t slice_items;       /* files begun in this slice */
+    size_t slice_items; /* files begun in this slice */
 };
 
 /* ---- run.c: reports, stopping ---- */
 void cf_restorer_path(const cf_target *target, cf_span name, cf_buf *out); /* out: reset; target's path / name */
-void cf_restorer_warn(cf_restorer *run, cf_span path, cf_err *err);    /* err is taken */
-void cf_restorer_damaged(cf_restorer *run, cf_span path, cf_err *err); /* err is taken */
+void cf_restorer_warn(cf_restorer *run, cf_span path, cf_err *err);        /* err is taken */
+void cf_restorer_damaged(cf_restorer *run, cf_span path, cf_err *err);     /* err is taken */
 /* cf_restorer_trouble: an error about one object (taken): damage, a warning, or, when it is not about the object at
  * all, the end of the run.                                                                               */
 void cf_restorer_trouble(cf_restorer *run, const cf_target *target, cf_span name, cf_err *err);
@@ -165,7 +165,8 @@ void cf_target_end(cf_target *target, cf_lane_state *state);
 cf_err *cf_target_open(const cf_target *target, int *fd);
 /* cf_restorer_folder: make or enter the folder that entry describes within parent. *entered is false when the conflict
  * rule or an obstacle leaves it out (which has been reported).                                              */
-cf_err *cf_restorer_folder(cf_restorer *run, cf_target *parent, const cf_entry *entry, bool meant, cf_target **target, bool *entered);
+cf_err *cf_restorer_folder(cf_restorer *run, cf_target *parent, const cf_entry *entry, bool meant, cf_target **target,
+                           bool *entered);
 
 /* ---- walk.c: the planner ---- */
 cf_err *cf_restorer_walk(cf_restorer *run);

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 struct pattern {
-    cf_span text;    /* with a leading '/' or "**" + '/'; without slashes at the end */
-    size_t literal;  /* bytes before the first special one: whole path parts count   */
+    cf_span text;   /* with a leading '/' or "**" + '/'; without slashes at the end */
+    size_t literal; /* bytes before the first special one: whole path parts count   */
     bool has_glob;
     bool used;
     uint8_t *bytes;
@@ -45,7 +45,8 @@ cf_err *cf_select_new(const cf_span *patterns, size_t count, cf_select **out) {
     CF_AUTO(cf_select) select = calloc(1, sizeof *select);
     if (select) select->list = calloc(count + 1, sizeof *select->list);
     if (!select || !select->list) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the selection");
-    for (; select->count < count; select->count++) CF_TRY(pattern_make(patterns[select->count], &select->list[select->count]));
+    for (; select->count < count; select->count++)
+        CF_TRY(pattern_make(patterns[select->count], &select->list[select->count]));
     *out = cf_take(select);
     return NULL;
 }
@@ -133,12 +134,13 @@ static bool begins(cf_span text, const uint8_t *with, size_t size) {
 /* Is path the pattern's literal part, or a folder above it? "/" is above everything. */
 static bool above(cf_span path, const struct pattern *pattern) {
     if (path.size == 1) return true;
-    return pattern->text.size > path.size && begins(pattern->text, path.data, path.size) && pattern->text.data[path.size] == '/' &&
-           path.size <= pattern->literal;
+    return pattern->text.size > path.size && begins(pattern->text, path.data, path.size) &&
+           pattern->text.data[path.size] == '/' && path.size <= pattern->literal;
 }
 
 static cf_selected test_one(struct pattern *pattern, cf_span path) {
-    if (pattern->text.size == 1 || cf_span_equal(path, pattern->text) || (pattern->has_glob && path.size > 1 && cf_select_glob(pattern->text, path))) {
+    if (pattern->text.size == 1 || cf_span_equal(path, pattern->text) ||
+        (pattern->has_glob && path.size > 1 && cf_select_glob(pattern->text, path))) {
         pattern->used = true;
         return CF_SELECTED_ALL;
     }

@@ -53,7 +53,8 @@ static bool extent_of(cf_restorer *run, const cf_ref *ref, cf_extent *extent) {
 
 /* Can the next segment's extent be read together with what began at start? */
 static bool joins(uint64_t start, uint64_t end, const cf_extent *next) {
-    return next->offset >= end && next->offset - end < CF_RANGE_GAP && next->offset + next->length - start <= CF_RANGE_MAX;
+    return next->offset >= end && next->offset - end < CF_RANGE_GAP &&
+           next->offset + next->length - start <= CF_RANGE_MAX;
 }
 
 void cf_restorer_flush(cf_restorer *run) {
@@ -85,7 +86,8 @@ void cf_restorer_flush(cf_restorer *run) {
     run->slice_items = 0;
 }
 
-static void add_piece(cf_restorer *run, cf_item *item, const cf_ref *ref, uint32_t skip, uint32_t length, uint64_t offset) {
+static void add_piece(cf_restorer *run, cf_item *item, const cf_ref *ref, uint32_t skip, uint32_t length,
+                      uint64_t offset) {
     if (run->slice_count >= CF_SLICE_PIECES || run->slice_bytes >= CF_SLICE_BYTES) cf_restorer_flush(run);
     atomic_fetch_add(&item->pending, 1);
     run->slice[run->slice_count++] = (cf_piece){item, *ref, skip, length, offset};
@@ -123,8 +125,9 @@ static cf_err *lay(cf_restorer *run, cf_item *item, struct layout *layout, const
 }
 
 static cf_err *complete(const cf_item *item, struct layout *layout) {
-    bool all = layout->sparse ? layout->extent.length == 0 && !cf_extents_next(&layout->extents, &layout->end, &layout->extent)
-                              : layout->at == item->size;
+    bool all = layout->sparse
+                   ? layout->extent.length == 0 && !cf_extents_next(&layout->extents, &layout->end, &layout->extent)
+                   : layout->at == item->size;
     return all ? NULL : cf_fail_reason(CF_ERR_NODE_DAMAGED, "length", "the file's content is shorter than the file");
 }
 
@@ -213,7 +216,8 @@ static void fail_pieces(cf_lane_state *state, cf_piece *pieces, size_t count, cf
     drop_pieces(state, pieces, count);
 }
 
-static void write_one(cf_lane_state *state, const cf_segment *segment, const cf_piece *piece, cf_span *chunk, const cf_piece *before) {
+static void write_one(cf_lane_state *state, const cf_segment *segment, const cf_piece *piece, cf_span *chunk,
+                      const cf_piece *before) {
     cf_restorer *run = state->run;
     cf_err *err = NULL;
     bool same = before && before->ref.offset == piece->ref.offset && before->ref.length == piece->ref.length &&
@@ -231,7 +235,8 @@ static void write_one(cf_lane_state *state, const cf_segment *segment, const cf_
 static void write_segment(cf_lane_state *state, cf_piece *pieces, size_t count, cf_span stored) {
     CF_AUTO(cf_segment) segment = NULL;
     const cf_ref *ref = &pieces[0].ref;
-    cf_err *err = cf_lane_segment_from(state->lane, state->run->point->map, CF_KIND_DATA, ref->pack, ref->segment, stored, &segment);
+    cf_err *err = cf_lane_segment_from(state->lane, state->run->point->map, CF_KIND_DATA, ref->pack, ref->segment,
+                                       stored, &segment);
     if (err) {
         fail_pieces(state, pieces, count, err);
         return;
@@ -250,7 +255,8 @@ static cf_err *fetch_range(cf_lane_state *state, const cf_piece *pieces, size_t 
     cf_extent first, last;
     const cf_ref *ref = &pieces[0].ref;
     cf_buf_reset(&state->range);
-    if (ref->segment == pieces[count - 1].ref.segment || cf_reader_cached(run->reader, ref->pack, ref->segment)) return NULL;
+    if (ref->segment == pieces[count - 1].ref.segment || cf_reader_cached(run->reader, ref->pack, ref->segment))
+        return NULL;
     if (!extent_of(run, ref, &first) || !extent_of(run, &pieces[count - 1].ref, &last)) return NULL;
     if (last.offset < first.offset || last.offset + last.length - first.offset > CF_RANGE_MAX) return NULL;
     uint64_t size = last.offset + last.length - first.offset;

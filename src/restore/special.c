@@ -16,7 +16,8 @@
 static cf_err *same_object(int dirfd, const char *name, const cf_meta *meta, bool *exists, bool *folder, bool *same) {
     struct stat st;
     *exists = *folder = *same = false;
-    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? NULL : cf_os_fail(errno, "look at", name);
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? NULL : cf_os_fail(errno, "look at", name);
     *exists = true;
     *folder = S_ISDIR(st.st_mode);
     dev_t device = makedev(meta->device_major, meta->device_minor);
@@ -27,10 +28,17 @@ static cf_err *same_object(int dirfd, const char *name, const cf_meta *meta, boo
         *same = size >= 0 && cf_span_equal(cf_span_of(target, (size_t)size), meta->target);
         return NULL;
     }
-    case CF_TYPE_FIFO: *same = S_ISFIFO(st.st_mode); return NULL;
-    case CF_TYPE_CHARACTER: *same = S_ISCHR(st.st_mode) && st.st_rdev == device; return NULL;
-    case CF_TYPE_BLOCK: *same = S_ISBLK(st.st_mode) && st.st_rdev == device; return NULL;
-    default: return NULL;
+    case CF_TYPE_FIFO:
+        *same = S_ISFIFO(st.st_mode);
+        return NULL;
+    case CF_TYPE_CHARACTER:
+        *same = S_ISCHR(st.st_mode) && st.st_rdev == device;
+        return NULL;
+    case CF_TYPE_BLOCK:
+        *same = S_ISBLK(st.st_mode) && st.st_rdev == device;
+        return NULL;
+    default:
+        return NULL;
     }
 }
 
@@ -66,24 +74,29 @@ static cf_err *decide(cf_restorer *run, int dirfd, const cf_meta *meta, const ch
 }
 
 /* Complete under a temporary name, then given its own in one step. */
-static cf_err *make(cf_restorer *run, cf_target *target, cf_entry *entry, const struct decision *what, cf_span path, bool *made) {
+static cf_err *make(cf_restorer *run, cf_target *target, cf_entry *entry, const struct decision *what, cf_span path,
+                    bool *made) {
     char temporary[CF_FILE_TEMPORARY_SIZE];
     cf_file_temporary_name(temporary);
     CF_TRY(cf_meta_create(target->fd, temporary, &entry->meta, made));
     if (!*made) return NULL;
     cf_err *err = cf_restorer_meta(&run->self, entry, target->fd, temporary, -1, path);
-    if (!err && cf_sys_rename(target->fd, temporary, target->fd, what->name.text, what->replace ? 0 : RENAME_NOREPLACE) < 0) {
+    if (!err &&
+        cf_sys_rename(target->fd, temporary, target->fd, what->name.text, what->replace ? 0 : RENAME_NOREPLACE) < 0) {
         int err_no = errno;
         bool retried = !what->replace && (err_no == EINVAL || err_no == ENOSYS) &&
                        cf_sys_link(target->fd, temporary, target->fd, what->name.text) == 0;
-        if (!retried) err = cf_os_fail(err_no, "write", what->name.text);
-        else if (cf_sys_unlink(target->fd, temporary) < 0) err = cf_os_fail(errno, "remove", temporary);
+        if (!retried)
+            err = cf_os_fail(err_no, "write", what->name.text);
+        else if (cf_sys_unlink(target->fd, temporary) < 0)
+            err = cf_os_fail(errno, "remove", temporary);
     }
     if (err) (void)cf_sys_unlink(target->fd, temporary); /* the first error is the one to tell */
     return err;
 }
 
-static cf_err *restore_special(cf_restorer *run, cf_target *target, const cf_entry *given, cf_span path, cf_links **links) {
+static cf_err *restore_special(cf_restorer *run, cf_target *target, const cf_entry *given, cf_span path,
+                               cf_links **links) {
     cf_entry entry = *given;
     struct decision what = {0};
     CF_TRY(cf_name_from(entry.name, &what.name));
@@ -106,8 +119,10 @@ static cf_err *restore_special(cf_restorer *run, cf_target *target, const cf_ent
     if (entry.link_group) CF_TRY(cf_links_join(run, target, &entry, links, &first));
     if (!first) return NULL;
     bool made = true;
-    if (what.same) CF_TRY(cf_restorer_meta(&run->self, &entry, target->fd, what.name.text, -1, path));
-    else CF_TRY(make(run, target, &entry, &what, path, &made));
+    if (what.same)
+        CF_TRY(cf_restorer_meta(&run->self, &entry, target->fd, what.name.text, -1, path));
+    else
+        CF_TRY(make(run, target, &entry, &what, path, &made));
     if (*links) cf_links_made(run, *links, target, what.name.text, &run->self);
     *links = NULL;
     cf_restorer_count(run, &run->result->others, 1);

@@ -120,7 +120,8 @@ static cf_err *obstacle(cf_restorer *run, cf_target *target, int at, const cf_en
         if (cf_sys_unlink(at, target->name) < 0) return cf_os_fail(errno, "remove", target->name);
         *entered = true;
         return make_folder(target, at, entry);
-    case CF_CONFLICT_COPY: break;
+    case CF_CONFLICT_COPY:
+        break;
     }
     char original[CF_NAME_SIZE];
     memcpy(original, target->name, sizeof original);
@@ -152,7 +153,8 @@ static cf_err *enter(cf_restorer *run, cf_target *target, cf_target *parent, con
     return make_folder(target, parent->fd, entry);
 }
 
-cf_err *cf_restorer_folder(cf_restorer *run, cf_target *parent, const cf_entry *entry, bool meant, cf_target **out, bool *entered) {
+cf_err *cf_restorer_folder(cf_restorer *run, cf_target *parent, const cf_entry *entry, bool meant, cf_target **out,
+                           bool *entered) {
     cf_name name;
     CF_TRY(cf_name_from(entry->name, &name));
     cf_target *target;

@@ -13,8 +13,8 @@ enum {
     LANES = 8,
     RANGE_MAX = 2 << 20,
     RANGE_GAP = 128 << 10,
-    DIRECTORIES = 64,           /* known at a time in the first pass */
-    SEEN = 1 << 18,             /* folders remembered as walked      */
+    DIRECTORIES = 64, /* known at a time in the first pass */
+    SEEN = 1 << 18,   /* folders remembered as walked      */
 };
 
 /* A pack's directory in the first pass. */
@@ -35,13 +35,13 @@ struct verify {
     struct directory directories[DIRECTORIES];
     uint64_t clock;
     uint64_t *seen;
-    cf_map *needed;             /* data segments to check */
-    cf_map *bad;                /* segments with damage   */
-    cf_map *no_directory;       /* segment 0 stands for the pack */
+    cf_map *needed;       /* data segments to check */
+    cf_map *bad;          /* segments with damage   */
+    cf_map *no_directory; /* segment 0 stands for the pack */
     cf_buf chunk;
-    bool naming;                /* third pass */
+    bool naming; /* third pass */
 
-    pthread_mutex_t lock;       /* from here on, in the second pass */
+    pthread_mutex_t lock; /* from here on, in the second pass */
     size_t cursor;
     cf_err *fatal;
     atomic_bool stop;
@@ -50,21 +50,26 @@ struct verify {
 static bool sampled(const struct verify *v, uint64_t pack, uint16_t segment) {
     if (v->options->sample <= 0 || v->options->sample >= 100) return true;
     uint64_t place[2] = {pack, segment};
-    return (double)(cf_xxh3_64(cf_span_of(place, sizeof place), v->options->seed) % 1000000) < v->options->sample * 10000;
+    return (double)(cf_xxh3_64(cf_span_of(place, sizeof place), v->options->seed) % 1000000) <
+           v->options->sample * 10000;
 }
 
 static void report(struct verify *v, cf_span path, cf_err *err) {
     CF_AUTO_FREE char *printable = cf_text_printable(path);
     CF_AUTO_FREE char *why = strdup(cf_err_message(err));
-    CF_AUTO(cf_err) owned = cf_wrap_reason(err, CF_ERR_FILE_DAMAGED, cf_err_reason(err), "%s: %s", printable ? printable : "", why ? why : "");
+    CF_AUTO(cf_err)
+    owned = cf_wrap_reason(err, CF_ERR_FILE_DAMAGED, cf_err_reason(err), "%s: %s", printable ? printable : "",
+                           why ? why : "");
     v->result->damaged++;
     if (v->options->damaged) v->options->damaged(v->options->context, path, owned);
 }
 
 static void on_damaged(void *context, cf_span path, cf_err *err) {
     struct verify *v = context;
-    if (v->naming) cf_err_free(err); /* told in the first pass */
-    else report(v, path, err);
+    if (v->naming)
+        cf_err_free(err); /* told in the first pass */
+    else
+        report(v, path, err);
 }
 
 /* Remembers folders in a table of fixed size: one that is forgotten is only walked again. */
@@ -121,19 +126,21 @@ static bool listed(const struct directory *directory, const cf_ref *ref) {
         size_t middle = low + (high - low) / 2;
         const cf_directory_entry *entry = &directory->entries[middle];
         bool below = entry->segment != ref->segment ? entry->segment < ref->segment : entry->offset < ref->offset;
-        if (below) low = middle + 1;
-        else high = middle;
+        if (below)
+            low = middle + 1;
+        else
+            high = middle;
     }
     const cf_directory_entry *entry = &directory->entries[low];
-    return low < directory->count && entry->segment == ref->segment && entry->offset == ref->offset && entry->length == ref->length &&
-           cf_id32_equal(&entry->id, &ref->id);
+    return low < directory->count && entry->segment == ref->segment && entry->offset == ref->offset &&
+           entry->length == ref->length && cf_id32_equal(&entry->id, &ref->id);
 }
 
 /* Is the reference what it should be? Its content is for the second pass, unless there is no directory to go by. */
 static cf_err *check_ref(struct verify *v, const cf_ref *ref) {
     if (!cf_map_has(v->point->map, ref->pack, ref->segment))
-        return cf_fail(CF_ERR_SEGMENT_OUTSIDE_MAP, "segment %u of pack %llu is not in the recovery point's map", ref->segment,
-                       (unsigned long long)ref->pack);
+        return cf_fail(CF_ERR_SEGMENT_OUTSIDE_MAP, "segment %u of pack %llu is not in the recovery point's map",
+                       ref->segment, (unsigned long long)ref->pack);
     if (!sampled(v, ref->pack, ref->segment)) return NULL;
     struct directory *directory;
     CF_TRY(directory_of(v, ref->pack, &directory));
@@ -144,13 +151,15 @@ static cf_err *check_ref(struct verify *v, const cf_ref *ref) {
         return NULL;
     }
     if (!listed(directory, ref))
-        return cf_fail_reason(CF_ERR_CHUNK_MISMATCH, "directory", "pack %llu's own directory has no such chunk in segment %u at %u",
+        return cf_fail_reason(CF_ERR_CHUNK_MISMATCH, "directory",
+                              "pack %llu's own directory has no such chunk in segment %u at %u",
                               (unsigned long long)ref->pack, ref->segment, ref->offset);
     return cf_map_add(v->needed, ref->pack, ref->segment);
 }
 
 /* All references of a content; the first damage is its error. */
-static cf_err *each_ref(struct verify *v, const cf_content *content, cf_err *(*check)(struct verify *, const cf_ref *)) {
+static cf_err *each_ref(struct verify *v, const cf_content *content,
+                        cf_err *(*check)(struct verify *, const cf_ref *)) {
     CF_AUTO(cf_content_reader) reader = NULL;
     CF_TRY(cf_content_reader_open(v->lane, v->point->map, content, &reader));
     CF_AUTO(cf_err) first = NULL;
@@ -162,8 +171,10 @@ static cf_err *each_ref(struct verify *v, const cf_content *content, cf_err *(*c
         if (!more) return cf_take(first);
         cf_err *err = check(v, &ref);
         if (err && !cf_err_has(err, CF_F_DAMAGE)) return err;
-        if (err && !first) first = err;
-        else cf_err_free(err);
+        if (err && !first)
+            first = err;
+        else
+            cf_err_free(err);
     }
 }
 
@@ -191,7 +202,8 @@ static cf_err *on_entry(void *context, cf_span path, const cf_entry *entry, bool
 }
 
 static cf_err *walk(struct verify *v) {
-    cf_tree_visitor visitor = {.entry = on_entry, .damaged = on_damaged, .node = on_node, .context = v, .cancel = v->options->cancel};
+    cf_tree_visitor visitor = {
+        .entry = on_entry, .damaged = on_damaged, .node = on_node, .context = v, .cancel = v->options->cancel};
     return cf_tree_walk(v->lane, v->point->map, &v->point->root.tree, cf_span_text("/"), &visitor);
 }
 
@@ -206,8 +218,10 @@ struct worker {
 
 static void fatal(struct verify *v, cf_err *err) {
     pthread_mutex_lock(&v->lock);
-    if (!v->fatal) v->fatal = err;
-    else cf_err_free(err);
+    if (!v->fatal)
+        v->fatal = err;
+    else
+        cf_err_free(err);
     atomic_store(&v->stop, true);
     pthread_mutex_unlock(&v->lock);
 }
@@ -225,10 +239,14 @@ static void mark_bad(struct verify *v, uint64_t pack, uint16_t segment, cf_err *
     if (err) fatal(v, err);
 }
 
-static cf_err *check_chunks(struct worker *w, const cf_segment *segment, uint64_t pack, const cf_directory_entry *entries, size_t count,
-                            uint64_t *bytes) {
+static cf_err *check_chunks(struct worker *w, const cf_segment *segment, uint64_t pack,
+                            const cf_directory_entry *entries, size_t count, uint64_t *bytes) {
     for (size_t i = 0; i < count; i++) {
-        cf_ref ref = {.id = entries[i].id, .pack = pack, .segment = entries[i].segment, .offset = entries[i].offset, .length = entries[i].length};
+        cf_ref ref = {.id = entries[i].id,
+                      .pack = pack,
+                      .segment = entries[i].segment,
+                      .offset = entries[i].offset,
+                      .length = entries[i].length};
         cf_span chunk;
         CF_TRY(cf_lane_chunk_in(w->lane, segment, CF_KIND_DATA, &ref, &chunk));
         *bytes += ref.length;
@@ -237,13 +255,16 @@ static cf_err *check_chunks(struct worker *w, const cf_segment *segment, uint64_
 }
 
 /* entries: the whole directory, ascending by segment. */
-static void check_segment(struct worker *w, uint64_t pack, uint16_t number, cf_span stored, const cf_directory_entry *entries, size_t count) {
+static void check_segment(struct worker *w, uint64_t pack, uint16_t number, cf_span stored,
+                          const cf_directory_entry *entries, size_t count) {
     struct verify *v = w->v;
     size_t first = 0, high = count;
     while (first < high) {
         size_t middle = first + (high - first) / 2;
-        if (entries[middle].segment < number) first = middle + 1;
-        else high = middle;
+        if (entries[middle].segment < number)
+            first = middle + 1;
+        else
+            high = middle;
     }
     size_t end = first;
     while (end < count && entries[end].segment == number) end++;
@@ -264,8 +285,11 @@ static void check_segment(struct worker *w, uint64_t pack, uint16_t number, cf_s
 }
 
 /* The needed segments of a pack from *from on that can be fetched together; false when there is none. */
-static bool next_range(struct verify *v, const cf_extent *extents, size_t count, uint64_t pack, size_t *from, size_t *end) {
-    while (*from < count && (extents[*from].segment == CF_SEGMENT_DIRECTORY || !cf_map_has(v->needed, pack, extents[*from].segment))) ++*from;
+static bool next_range(struct verify *v, const cf_extent *extents, size_t count, uint64_t pack, size_t *from,
+                       size_t *end) {
+    while (*from < count &&
+           (extents[*from].segment == CF_SEGMENT_DIRECTORY || !cf_map_has(v->needed, pack, extents[*from].segment)))
+        ++*from;
     if (*from == count) return false;
     size_t last = *from;
     for (size_t i = *from + 1; i < count && extents[i].segment != CF_SEGMENT_DIRECTORY; i++) {
@@ -279,8 +303,8 @@ static bool next_range(struct verify *v, const cf_extent *extents, size_t count,
     return true;
 }
 
-static void check_range(struct worker *w, uint64_t pack, const cf_extent *extents, size_t count, const cf_directory_entry *entries,
-                        size_t entry_count) {
+static void check_range(struct worker *w, uint64_t pack, const cf_extent *extents, size_t count,
+                        const cf_directory_entry *entries, size_t entry_count) {
     uint64_t start = extents[0].offset, size = extents[count - 1].offset + extents[count - 1].length - start;
     cf_err *err = cf_reader_fetch(w->v->reader, pack, start, (size_t)size, &w->range);
     bool have = !err;
@@ -404,7 +428,8 @@ static cf_err *verify_all(struct verify *v) {
     return walk(v);
 }
 
-cf_err *cf_verify(cf_reader *reader, const cf_point *point, const cf_verify_options *options, cf_verify_result *result) {
+cf_err *cf_verify(cf_reader *reader, const cf_point *point, const cf_verify_options *options,
+                  cf_verify_result *result) {
     *result = (cf_verify_result){0};
     if (!point->map) return cf_fail(CF_ERR_INTERNAL, "a verification was begun without the point's map");
     uint64_t fetched_before = cf_reader_fetched(reader);

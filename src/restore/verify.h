@@ -26,10 +26,10 @@ typedef struct cf_verify_options {
 } cf_verify_options;
 
 typedef struct cf_verify_result {
-    uint64_t chunks, bytes;   /* checked: data chunks and folder records */
+    uint64_t chunks, bytes; /* checked: data chunks and folder records */
     uint64_t segments;
     uint64_t bytes_fetched;
-    uint64_t damaged;         /* files and folders */
+    uint64_t damaged; /* files and folders */
     uint64_t warnings;
 } cf_verify_result;
 

@@ -14,18 +14,18 @@ struct frame {
     cf_ref node;
     cf_dir_reader *reader; /* NULL far up in a deep tree: opened again, behind last */
     cf_buf last;
-    cf_target *target;     /* NULL: on the way only, and nothing meant was found in it yet */
-    cf_entry_copy entry;   /* while target is NULL */
-    size_t path_size;      /* of the walk's path, this folder's included */
-    bool meant, dead;      /* dead: it cannot be had at the destination */
+    cf_target *target;   /* NULL: on the way only, and nothing meant was found in it yet */
+    cf_entry_copy entry; /* while target is NULL */
+    size_t path_size;    /* of the walk's path, this folder's included */
+    bool meant, dead;    /* dead: it cannot be had at the destination */
 };
 
 struct walk {
     cf_restorer *run;
     struct frame *stack;
     size_t depth, room;
-    cf_buf path;           /* of the entry at hand */
-    const cf_span *strip;  /* paths that are left off; NULL: none */
+    cf_buf path;          /* of the entry at hand */
+    const cf_span *strip; /* paths that are left off; NULL: none */
     size_t strip_count;
 };
 
@@ -147,7 +147,8 @@ static cf_err *alias(cf_target *target, const cf_entry *entry, bool is_source, c
     return NULL;
 }
 
-static cf_err *enter(struct walk *walk, cf_target *parent, const cf_entry *entry, cf_span path, bool meant, cf_target **target, bool *in) {
+static cf_err *enter(struct walk *walk, cf_target *parent, const cf_entry *entry, cf_span path, bool meant,
+                     cf_target **target, bool *in) {
     bool is_source = false;
     *in = true;
     if (walk->strip && stripped(walk, path, &is_source)) return alias(parent, entry, is_source, target);
@@ -167,7 +168,8 @@ static cf_err *materialise(struct walk *walk, bool *in) {
             break;
         }
         cf_target *parent = walk->stack[i - 1].target;
-        cf_err *err = enter(walk, parent, &frame->entry.entry, cf_span_of(walk->path.data, frame->path_size), false, &frame->target, in);
+        cf_err *err = enter(walk, parent, &frame->entry.entry, cf_span_of(walk->path.data, frame->path_size), false,
+                            &frame->target, in);
         if (err) cf_restorer_trouble(walk->run, parent, frame->entry.entry.name, err);
         if (err) *in = false;
         if (!*in) frame->dead = true;
@@ -195,7 +197,8 @@ static cf_err *folder(struct walk *walk, const cf_entry *entry, bool meant) {
 static void wait_for_room(cf_restorer *run) {
     for (;;) {
         pthread_mutex_lock(&run->lock);
-        bool full = (run->open_items >= run->files_open_max || run->comparing >= COMPARING_MAX) && !atomic_load(&run->stop);
+        bool full =
+            (run->open_items >= run->files_open_max || run->comparing >= COMPARING_MAX) && !atomic_load(&run->stop);
         bool different = run->different != NULL;
         pthread_mutex_unlock(&run->lock);
         if (different) {
@@ -205,7 +208,8 @@ static void wait_for_room(cf_restorer *run) {
         if (!full) return;
         cf_restorer_flush(run);
         pthread_mutex_lock(&run->lock);
-        while ((run->open_items >= run->files_open_max || run->comparing >= COMPARING_MAX) && !run->different && !atomic_load(&run->stop))
+        while ((run->open_items >= run->files_open_max || run->comparing >= COMPARING_MAX) && !run->different &&
+               !atomic_load(&run->stop))
             cf_restorer_wait(run);
         pthread_mutex_unlock(&run->lock);
     }
@@ -216,8 +220,10 @@ static cf_err *preview(cf_restorer *run, cf_item *item, cf_span path) {
     cf_restore_action action = CF_RESTORE_CREATE;
     if (item->target->fd >= 0) CF_TRY(cf_restorer_resolve(&run->self, item, &same, &skip, &action));
     if (run->options->planned) run->options->planned(run->options->context, path, action, item->size);
-    if (same) cf_item_same(item, &run->self);
-    else if (skip) cf_item_skip(item, &run->self);
+    if (same)
+        cf_item_same(item, &run->self);
+    else if (skip)
+        cf_item_skip(item, &run->self);
     else {
         cf_restorer_count(run, &run->result->files, 1);
         cf_restorer_count(run, &run->result->bytes, item->size);
@@ -268,7 +274,8 @@ static void not_backed_up(struct walk *walk, const cf_entry *entry) {
     CF_AUTO_FREE char *printable = cf_text_printable(cf_buf_span(&walk->path));
     const cf_catalogue_row *row = cf_catalogue_find((cf_code)entry->code);
     cf_restorer_warn(walk->run, cf_buf_span(&walk->path),
-                cf_fail(CF_ERR_ENTRY_NOT_BACKED_UP, "%s: %u %s", printable ? printable : "", entry->code, row ? row->name : "unknown"));
+                     cf_fail(CF_ERR_ENTRY_NOT_BACKED_UP, "%s: %u %s", printable ? printable : "", entry->code,
+                             row ? row->name : "unknown"));
 }
 
 static cf_err *visit(struct walk *walk, const cf_entry *entry) {
@@ -286,8 +293,10 @@ static cf_err *visit(struct walk *walk, const cf_entry *entry) {
     if (!in) return NULL;
     cf_target *target = walk->stack[walk->depth - 1].target;
     cf_err *err = NULL;
-    if (entry->meta.type == CF_TYPE_FILE) err = file(walk, target, entry);
-    else cf_restorer_special(walk->run, target, entry);
+    if (entry->meta.type == CF_TYPE_FILE)
+        err = file(walk, target, entry);
+    else
+        cf_restorer_special(walk->run, target, entry);
     if (err) cf_restorer_trouble(walk->run, target, entry->name, err);
     return NULL;
 }
@@ -324,8 +333,10 @@ static cf_err *walk_all(struct walk *walk) {
             bool opened = frame->reader != NULL;
             cf_target *at = frame->target ? frame->target : nearest(walk);
             walk->path.size = frame->path_size;
-            if (cf_err_has(err, CF_F_DAMAGE)) cf_restorer_damaged(walk->run, cf_buf_span(&walk->path), err);
-            else cf_restorer_trouble(walk->run, at, (cf_span){0}, err);
+            if (cf_err_has(err, CF_F_DAMAGE))
+                cf_restorer_damaged(walk->run, cf_buf_span(&walk->path), err);
+            else
+                cf_restorer_trouble(walk->run, at, (cf_span){0}, err);
             if (opened) continue;
         } else if (more) {
             CF_TRY(remember(walk, frame, &entry));
@@ -360,7 +371,8 @@ static cf_err *open_top(cf_restorer *run) {
         run->top->fresh = true;
     }
     run->top->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (run->top->fd < 0 && !(options->dry_run && errno == ENOENT)) return cf_fail_errno(CF_ERR_DESTINATION_REFUSED, errno, "%s", path);
+    if (run->top->fd < 0 && !(options->dry_run && errno == ENOENT))
+        return cf_fail_errno(CF_ERR_DESTINATION_REFUSED, errno, "%s", path);
     return NULL;
 }
 

@@ -90,7 +90,8 @@ bool cf_block_open(cf_span block, cf_cursor *cursor, cf_cache_folder *folder) {
     *cursor = cf_cursor_of(block);
     if (cf_cursor_u32(cursor) != BLOCK_MAGIC || cf_cursor_u32(cursor) != block.size) return false;
     uint64_t sum = cf_cursor_u64(cursor);
-    if (cursor->failed || sum != cf_xxh3_64(cf_span_of(block.data + BLOCK_HEAD, block.size - BLOCK_HEAD), 0)) return false;
+    if (cursor->failed || sum != cf_xxh3_64(cf_span_of(block.data + BLOCK_HEAD, block.size - BLOCK_HEAD), 0))
+        return false;
     folder->count = (uint32_t)cf_cursor_varint_max(cursor, UINT32_MAX);
     cf_ref_decode(cursor, &folder->node);
     folder->totals.files = cf_cursor_varint(cursor);

@@ -21,8 +21,8 @@ struct cf_cache {
     int dirfd;
     cf_id16 server, selection;
     char root_name[64];
-    uint64_t generation;  /* of the file that is read */
-    int read_fd;          /* -1: no data file */
+    uint64_t generation; /* of the file that is read */
+    int read_fd;         /* -1: no data file */
     bool has_root;
     cf_cache_root root;
     cf_buf root_bytes;
@@ -94,7 +94,9 @@ static cf_err *open_for_writing(cf_cache *cache, uint64_t generation) {
     char name[96];
     data_name(cache, generation, name);
     int fd = openat(cache->dirfd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) return cf_fail_errno(errno == ENOSPC || errno == EDQUOT ? CF_ERR_DISK_FULL : CF_ERR_IO, errno, "tree cache %s", name);
+    if (fd < 0)
+        return cf_fail_errno(errno == ENOSPC || errno == EDQUOT ? CF_ERR_DISK_FULL : CF_ERR_IO, errno, "tree cache %s",
+                             name);
     if (cache->write_fd >= 0 && cache->write_fd != cache->read_fd) close(cache->write_fd);
     cache->write_fd = fd;
     cache->write_end = 0;
@@ -182,7 +184,8 @@ cf_err *cf_cache_read(cf_cache *cache, cf_block_place place, cf_buf *block, bool
 }
 
 cf_err *cf_cache_append(cf_cache *cache, cf_span block, cf_block_place *place) {
-    if (block.size > BLOCK_MAX) return cf_fail(CF_ERR_TOO_LARGE, "a folder's block in the tree cache: %zu bytes", block.size);
+    if (block.size > BLOCK_MAX)
+        return cf_fail(CF_ERR_TOO_LARGE, "a folder's block in the tree cache: %zu bytes", block.size);
     pthread_mutex_lock(&cache->lock);
     place->offset = cache->write_end;
     place->length = (uint32_t)block.size;
@@ -192,7 +195,8 @@ cf_err *cf_cache_append(cf_cache *cache, cf_span block, cf_block_place *place) {
     return cf_file_write_at(fd, place->offset, block, cache->root_name);
 }
 
-static void encode_root(const cf_cache *cache, const cf_cache_root *root, uint64_t generation, cf_span map, cf_buf *out) {
+static void encode_root(const cf_cache *cache, const cf_cache_root *root, uint64_t generation, cf_span map,
+                        cf_buf *out) {
     cf_buf_put_span(out, cf_span_text("CFTC"));
     cf_buf_put_u16(out, CACHE_VERSION);
     cf_buf_put_u16(out, 0);

@@ -28,11 +28,11 @@ typedef struct cf_block_place {
 
 /* What the root file says. */
 typedef struct cf_cache_root {
-    cf_id32 point;          /* the recovery point that this is */
-    cf_time scan_started;   /* a ctime at or after it proves nothing */
-    cf_block_place block;   /* of the folder "/" */
-    uint8_t map_chain;      /* of the point's liveness map: 0 when it is no delta */
-    uint64_t live_bytes;    /* of blocks that the root leads to */
+    cf_id32 point;        /* the recovery point that this is */
+    cf_time scan_started; /* a ctime at or after it proves nothing */
+    cf_block_place block; /* of the folder "/" */
+    uint8_t map_chain;    /* of the point's liveness map: 0 when it is no delta */
+    uint64_t live_bytes;  /* of blocks that the root leads to */
 } cf_cache_root;
 
 /* cf_cache_open: open or create the cache of one selection.
@@ -66,18 +66,18 @@ cf_err *cf_cache_commit(cf_cache *cache, const cf_cache_root *root, cf_span map)
 /* An entry of a block: its local facts and its encoded tree entry (sealed/node.h, cf_entry_encode).            */
 typedef struct cf_cache_entry {
     cf_span name;
-    cf_stat stat;          /* type, mode, owner, nlink, size, mtime, ctime, inode */
-    cf_block_place child;  /* DIRECTORY */
-    cf_span segments;      /* encoded (pack, segment) pairs: all that the content needs (cf_pairs_next) */
-    cf_span entry;         /* encoded */
+    cf_stat stat;         /* type, mode, owner, nlink, size, mtime, ctime, inode */
+    cf_block_place child; /* DIRECTORY */
+    cf_span segments;     /* encoded (pack, segment) pairs: all that the content needs (cf_pairs_next) */
+    cf_span entry;        /* encoded */
 } cf_cache_entry;
 
 /* What a block says of its own folder. */
 typedef struct cf_cache_folder {
-    cf_ref node;           /* the folder's tree node */
+    cf_ref node; /* the folder's tree node */
     cf_totals totals;
-    cf_span segments;      /* encoded pairs: all nodes that the folder consists of */
-    uint32_t count;        /* entries */
+    cf_span segments; /* encoded pairs: all nodes that the folder consists of */
+    uint32_t count;   /* entries */
 } cf_cache_folder;
 
 /* Writing: begin, add in ascending order of names, end (fills in length and sum).                              */

@@ -12,8 +12,8 @@ typedef struct cf_source_node cf_source_node;
 
 struct cf_source_node {
     char *name;
-    bool is_source;             /* everything from here on is backed up  */
-    cf_source_node **children;  /* ascending by name; on the way to sources (or file systems named inside one) */
+    bool is_source;            /* everything from here on is backed up  */
+    cf_source_node **children; /* ascending by name; on the way to sources (or file systems named inside one) */
     size_t count;
 };
 

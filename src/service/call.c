@@ -21,6 +21,7 @@ static const struct {
     {CF_ERR_OTHER_INSTANCE, 409},     {CF_ERR_UPLOAD_REFUSED, 400},   {CF_ERR_TOO_MANY_LEASES, 429},
     {CF_ERR_TOO_LARGE, 413},          {CF_ERR_FORMAT, 400},           {CF_ERR_FORMAT_VERSION, 400},
     {CF_ERR_VERSION_MISMATCH, 426},   {CF_ERR_DISK_FULL, 507},        {CF_ERR_OUT_OF_MEMORY, 503},
+    {CF_ERR_OBJECT_MISSING, 404},
 };
 
 unsigned cf_status_of(const cf_err *err) {

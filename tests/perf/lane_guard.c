@@ -64,8 +64,9 @@ static const char *path_of(char room[PATH_ROOM], const char *folder, const char 
 
 /* Words drawn by a linear congruential generator: compresses about as source code does. */
 static void fill(uint8_t *out, size_t size, uint64_t *state) {
-    static const char *const words[] = {"static ", "return ", "struct cf_", "(const ", "size_t ", "= NULL;\n", "if (", ") {\n",
-                                        "    ",    "err",     "->",         "buffer",  "0x",      ", ",        "for",  "*/\n"};
+    static const char *const words[] = {"static ", "return ", "struct cf_", "(const ", "size_t ", "= NULL;\n",
+                                        "if (",    ") {\n",   "    ",       "err",     "->",      "buffer",
+                                        "0x",      ", ",      "for",        "*/\n"};
     for (size_t at = 0; at < size;) {
         *state = *state * 6364136223846793005u + 1442695040888963407u;
         unsigned draw = (unsigned)(*state >> 33);
@@ -207,7 +208,8 @@ static int run(const char *folder, const char *tree) {
     uint64_t before = __atomic_load_n(&copied, __ATOMIC_RELAXED);
     scan(&guard, cache, sources, &result);
     printf("{\"files_new\": %llu, \"files_unchanged\": %llu, \"bytes_read\": %llu, \"copied\": %llu}\n",
-           (unsigned long long)result.files_new, (unsigned long long)result.files_unchanged, (unsigned long long)result.bytes_read,
+           (unsigned long long)result.files_new, (unsigned long long)result.files_unchanged,
+           (unsigned long long)result.bytes_read,
            (unsigned long long)(__atomic_load_n(&copied, __ATOMIC_RELAXED) - before));
     cf_map_free(result.map);
     close_guard(&guard);

@@ -134,7 +134,8 @@ static cf_err *scan(local_vault *vault, cf_cache *cache, const cf_sources *sourc
     size_t pack_count = 0;
     CF_TRY(cf_writer_finish(writer, &packs, &pack_count));
     cf_writer_get_stats(writer, &run->stats);
-    cf_cache_root root = {.scan_started = scan.started, .block = run->result.block, .live_bytes = run->result.live_bytes};
+    cf_cache_root root = {
+        .scan_started = scan.started, .block = run->result.block, .live_bytes = run->result.live_bytes};
     return cf_cache_commit(cache, &root, cf_span_of(NULL, 0));
 }
 

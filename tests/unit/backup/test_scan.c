@@ -186,7 +186,8 @@ static void splits_long_contents_and_large_folders(void **state) {
     local_run first, second;
     backup(f, &first);
     assert_stored(f, &first, "huge", huge, size);
-    assert_stored(f, &first, "a-file-with-a-name-that-is-rather-long-000000", "a-file-with-a-name-that-is-rather-long-000000", 45);
+    assert_stored(f, &first, "a-file-with-a-name-that-is-rather-long-000000",
+                  "a-file-with-a-name-that-is-rather-long-000000", 45);
     assert_stored(f, &first, name, name, strlen(name));
     put(f, "b-new", "b", 1);
     backup(f, &second);

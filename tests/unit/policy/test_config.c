@@ -37,13 +37,12 @@ static void an_empty_file_gives_the_defaults(void **state) {
 static void every_key_is_read(void **state) {
     (void)state;
     cf_config config;
-    assert_null(parse(
-        "# all of them\r\n"
-        "[agent]\r\n"
-        "compression=max\n pack_size = 2 MiB \n\nlanes = 3\nverify_uploads = no\nkdf_memory = 64MiB\n"
-        "kdf_passes = 16\n; another\n[ proxy ]\nurl = http://proxy:3128\nuser = a=b\n"
-        "password_file = /etc/coffer/proxy",
-        &config));
+    assert_null(parse("# all of them\r\n"
+                      "[agent]\r\n"
+                      "compression=max\n pack_size = 2 MiB \n\nlanes = 3\nverify_uploads = no\nkdf_memory = 64MiB\n"
+                      "kdf_passes = 16\n; another\n[ proxy ]\nurl = http://proxy:3128\nuser = a=b\n"
+                      "password_file = /etc/coffer/proxy",
+                      &config));
     assert_int_equal(config.compression, CF_COMPRESSION_MAX);
     assert_int_equal(config.lanes, 3);
     assert_false(config.verify_uploads);

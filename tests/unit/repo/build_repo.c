@@ -18,12 +18,12 @@ enum { HIDDEN_MAX = 8 };
 
 struct open_pack {
     uint64_t number;
-    cf_buf bytes;    /* header and stored segments so far */
+    cf_buf bytes; /* header and stored segments so far */
     cf_extent *extents;
     size_t extent_count;
     cf_directory_entry *chunks;
     size_t chunk_count;
-    cf_buf segment;  /* raw */
+    cf_buf segment; /* raw */
     bool open;
 };
 
@@ -210,7 +210,10 @@ cf_ref build_chunk(build *b, cf_kind kind, const void *data, size_t size) {
     assert_true(size > 0 && size <= CF_CHUNK_MAX);
     if (pack->segment.size + size > CF_SEGMENT_RAW_MAX) build_cut(b, kind);
     if (!pack->open) pack_begin(b, kind);
-    cf_ref ref = {.pack = pack->number, .segment = (uint16_t)pack->extent_count, .offset = (uint32_t)pack->segment.size, .length = (uint32_t)size};
+    cf_ref ref = {.pack = pack->number,
+                  .segment = (uint16_t)pack->extent_count,
+                  .offset = (uint32_t)pack->segment.size,
+                  .length = (uint32_t)size};
     good(cf_mac_chunk_id(b->mac, kind, cf_span_of(data, size), &ref.id));
     cf_buf_put(&pack->segment, data, size);
     pack->chunks = reallocarray(pack->chunks, pack->chunk_count + 1, sizeof *pack->chunks);
@@ -224,7 +227,8 @@ cf_content build_content(build *b, const void *data, size_t size, size_t chunk_s
     cf_buf_init(refs, 64u << 20);
     cf_content content = {0};
     for (size_t at = 0; at < size; at += chunk_size) {
-        cf_ref ref = build_chunk(b, CF_KIND_DATA, (const uint8_t *)data + at, size - at < chunk_size ? size - at : chunk_size);
+        cf_ref ref =
+            build_chunk(b, CF_KIND_DATA, (const uint8_t *)data + at, size - at < chunk_size ? size - at : chunk_size);
         cf_ref_encode(&ref, refs);
         content.count++;
     }
@@ -281,8 +285,12 @@ void build_dir_entry(build_dir_writer *w, const cf_entry *entry) {
 
 cf_entry build_entry(const char *name, cf_file_type type) {
     cf_entry entry = {.name = cf_span_text(name)};
-    entry.meta = (cf_meta){.type = type, .mode = type == CF_TYPE_DIRECTORY ? 0755 : 0644, .uid = (uint32_t)getuid(), .gid = (uint32_t)getgid(),
-                           .mtime = {1700000000, 123456789}, .nlink = 1};
+    entry.meta = (cf_meta){.type = type,
+                           .mode = type == CF_TYPE_DIRECTORY ? 0755 : 0644,
+                           .uid = (uint32_t)getuid(),
+                           .gid = (uint32_t)getgid(),
+                           .mtime = {1700000000, 123456789},
+                           .nlink = 1};
     return entry;
 }
 
@@ -397,7 +405,8 @@ cf_id32 build_point(build *b, cf_ref tree, const char *source, bool delta) {
     frame.pack_list = cf_buf_span(&list);
     frame.map = cf_buf_span(&map);
     cf_span sources[] = {cf_span_text(source)};
-    cf_root plain = {.server = b->server, .session = b->session, .counter = b->counter, .previous = b->last, .tree = tree};
+    cf_root plain = {
+        .server = b->server, .session = b->session, .counter = b->counter, .previous = b->last, .tree = tree};
     plain.time = (cf_time){(int64_t)told.started, 0};
     plain.sources = sources;
     plain.source_count = 1;

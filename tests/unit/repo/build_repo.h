@@ -45,7 +45,7 @@ cf_id32 build_point(build *b, cf_ref tree, const char *source, bool delta);
 void build_hide(build *b, uint64_t pack, uint16_t segment);
 
 /* Damage, after build_point. */
-char *build_pack_path(build *b, uint64_t pack);   /* the caller frees it */
+char *build_pack_path(build *b, uint64_t pack);             /* the caller frees it */
 void build_flip(build *b, uint64_t pack, uint16_t segment); /* one bit of the stored segment */
 uint64_t build_last_pack(const build *b);
 

@@ -303,8 +303,8 @@ static void test_points(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chunks),    cmocka_unit_test(test_outside_map), cmocka_unit_test(test_damaged_packs),
-        cmocka_unit_test(test_folders),   cmocka_unit_test(test_contents),    cmocka_unit_test(test_points),
+        cmocka_unit_test(test_chunks),  cmocka_unit_test(test_outside_map), cmocka_unit_test(test_damaged_packs),
+        cmocka_unit_test(test_folders), cmocka_unit_test(test_contents),    cmocka_unit_test(test_points),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

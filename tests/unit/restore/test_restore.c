@@ -204,7 +204,8 @@ static void teardown(fixture *f) {
 }
 
 static cf_restore_options options(fixture *f) {
-    return (cf_restore_options){.to = f->dest, .damaged = on_damaged, .warning = on_warning, .planned = on_planned, .context = f, .lanes = 4};
+    return (cf_restore_options){
+        .to = f->dest, .damaged = on_damaged, .warning = on_warning, .planned = on_planned, .context = f, .lanes = 4};
 }
 
 static char *at(const fixture *f, const char *path) {
@@ -665,13 +666,27 @@ static void test_patterns(void **state) {
         const char *pattern, *path;
         cf_selected want;
     } rows[] = {
-        {"/etc", "/etc", CF_SELECTED_ALL},        {"/etc/", "/etc", CF_SELECTED_ALL},        {"/etc", "/etcx", CF_SELECTED_NOT},
-        {"/a/b/c", "/a", CF_SELECTED_WAY},        {"/a/b/c", "/a/b", CF_SELECTED_WAY},       {"/a/b/c", "/a/bb", CF_SELECTED_NOT},
-        {"*.conf", "/etc/x.conf", CF_SELECTED_ALL}, {"*.conf", "/x.conf", CF_SELECTED_ALL},  {"*.conf", "/etc/x.cfg", CF_SELECTED_WAY},
-        {"/etc/*.conf", "/etc/x.conf", CF_SELECTED_ALL}, {"/etc/*.conf", "/etc/y/x.conf", CF_SELECTED_WAY}, {"/etc/*.conf", "/usr", CF_SELECTED_NOT},
-        {"/etc/**/x", "/etc/x", CF_SELECTED_ALL}, {"/etc/**/x", "/etc/a/b/x", CF_SELECTED_ALL}, {"/etc/**", "/etc/a/b", CF_SELECTED_ALL},
-        {"b/c", "/a/b/c", CF_SELECTED_ALL},       {"b/c", "/a/xb/c", CF_SELECTED_WAY},       {"/[a-c]x", "/bx", CF_SELECTED_ALL},
-        {"/[!a-c]x", "/bx", CF_SELECTED_NOT},     {"/a\\*", "/a*", CF_SELECTED_ALL},         {"/a\\*", "/ab", CF_SELECTED_NOT},
+        {"/etc", "/etc", CF_SELECTED_ALL},
+        {"/etc/", "/etc", CF_SELECTED_ALL},
+        {"/etc", "/etcx", CF_SELECTED_NOT},
+        {"/a/b/c", "/a", CF_SELECTED_WAY},
+        {"/a/b/c", "/a/b", CF_SELECTED_WAY},
+        {"/a/b/c", "/a/bb", CF_SELECTED_NOT},
+        {"*.conf", "/etc/x.conf", CF_SELECTED_ALL},
+        {"*.conf", "/x.conf", CF_SELECTED_ALL},
+        {"*.conf", "/etc/x.cfg", CF_SELECTED_WAY},
+        {"/etc/*.conf", "/etc/x.conf", CF_SELECTED_ALL},
+        {"/etc/*.conf", "/etc/y/x.conf", CF_SELECTED_WAY},
+        {"/etc/*.conf", "/usr", CF_SELECTED_NOT},
+        {"/etc/**/x", "/etc/x", CF_SELECTED_ALL},
+        {"/etc/**/x", "/etc/a/b/x", CF_SELECTED_ALL},
+        {"/etc/**", "/etc/a/b", CF_SELECTED_ALL},
+        {"b/c", "/a/b/c", CF_SELECTED_ALL},
+        {"b/c", "/a/xb/c", CF_SELECTED_WAY},
+        {"/[a-c]x", "/bx", CF_SELECTED_ALL},
+        {"/[!a-c]x", "/bx", CF_SELECTED_NOT},
+        {"/a\\*", "/a*", CF_SELECTED_ALL},
+        {"/a\\*", "/ab", CF_SELECTED_NOT},
         {"/", "/anything", CF_SELECTED_ALL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -679,7 +694,8 @@ static void test_patterns(void **state) {
         cf_span pattern = cf_span_text(rows[i].pattern);
         good(cf_select_new(&pattern, 1, &select));
         cf_selected got = cf_select_test(select, cf_span_text(rows[i].path));
-        bool way_or_not = rows[i].want != CF_SELECTED_ALL && got != CF_SELECTED_ALL && rows[i].pattern[0] == '/' && rows[i].want == CF_SELECTED_NOT;
+        bool way_or_not = rows[i].want != CF_SELECTED_ALL && got != CF_SELECTED_ALL && rows[i].pattern[0] == '/' &&
+                          rows[i].want == CF_SELECTED_NOT;
         if (got != rows[i].want && !way_or_not) fail_msg("%s on %s: %d", rows[i].pattern, rows[i].path, got);
         cf_select_free(select);
     }
@@ -687,10 +703,12 @@ static void test_patterns(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_conflicts),     cmocka_unit_test(test_selection),
-        cmocka_unit_test(test_dry_run),       cmocka_unit_test(test_damage),        cmocka_unit_test(test_planted_links),
-        cmocka_unit_test(test_swapped_links), cmocka_unit_test(test_hostile_names), cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_verify),        cmocka_unit_test(test_outside_map),  cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_conflicts),
+        cmocka_unit_test(test_selection),     cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_damage),        cmocka_unit_test(test_planted_links),
+        cmocka_unit_test(test_swapped_links), cmocka_unit_test(test_hostile_names),
+        cmocka_unit_test(test_cancel),        cmocka_unit_test(test_verify),
+        cmocka_unit_test(test_outside_map),   cmocka_unit_test(test_patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

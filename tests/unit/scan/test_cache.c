@@ -42,14 +42,20 @@ static int teardown(void **state) {
 }
 
 static void make_block(cf_buf *block, unsigned entries) {
-    cf_cache_folder folder = {.node = {.pack = 7, .segment = 3, .length = 100}, .totals = {.files = entries}, .count = entries};
+    cf_cache_folder folder = {
+        .node = {.pack = 7, .segment = 3, .length = 100}, .totals = {.files = entries}, .count = entries};
     cf_block_begin(block, &folder);
     for (unsigned i = 0; i < entries; i++) {
         char name[32];
         snprintf(name, sizeof name, "file-%05u", i);
         cf_cache_entry entry = {.name = cf_span_text(name),
-                                .stat = {.type = CF_TYPE_FILE, .mode = 0644, .size = i, .inode = 1000 + i, .nlink = 1,
-                                         .mtime = {-5, 17}, .ctime = {1700000000, 5}},
+                                .stat = {.type = CF_TYPE_FILE,
+                                         .mode = 0644,
+                                         .size = i,
+                                         .inode = 1000 + i,
+                                         .nlink = 1,
+                                         .mtime = {-5, 17},
+                                         .ctime = {1700000000, 5}},
                                 .segments = cf_span_text("\x07\x03"),
                                 .entry = cf_span_text("encoded")};
         cf_block_add(block, &entry);
