@@ -27,7 +27,12 @@ cf_err *cf_reader_fetch(cf_reader *reader, uint64_t pack, uint64_t offset, size_
     cf_buf_reset(buffer);
     uint8_t *place = cf_buf_reserve(buffer, size);
     if (!place) return cf_buf_check(buffer, "a range of a pack");
-    CF_TRY(reader->source->ops->read(reader->source->context, pack, offset, size, place));
+    cf_err *err = reader->source->ops->read(reader->source->context, pack, offset, size, place);
+    if (err) {
+        if (cf_err_code(err) == CF_ERR_PACK_UNREADABLE && strcmp(cf_err_reason(err), "missing") == 0)
+            cf_reader_pack_gone(reader, pack, err);
+        return err;
+    }
     atomic_fetch_add_explicit(&reader->fetched, size, memory_order_relaxed);
     buffer->size = size;
     return NULL;

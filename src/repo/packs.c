@@ -182,6 +182,19 @@ void cf_reader_pack_release(cf_reader *reader, cf_packed *pack) {
     pthread_mutex_unlock(&reader->packs.lock);
 }
 
+void cf_reader_pack_gone(cf_reader *reader, uint64_t number, const cf_err *why) {
+    pthread_mutex_lock(&reader->packs.lock);
+    cf_packed *pack = find(&reader->packs, number);
+    if (pack && !pack->broken) {
+        char *text = strdup(cf_err_message(why));
+        if (text) { /* otherwise it is asked for again */
+            pack->why = text;
+            pack->broken = "missing";
+        }
+    }
+    pthread_mutex_unlock(&reader->packs.lock);
+}
+
 cf_err *cf_reader_pack(cf_reader *reader, uint64_t number, cf_packed **out) {
     cf_packed *pack = NULL;
     /* Between loading and pinning, other threads may push it out again; a few rounds always do. */
@@ -190,8 +203,11 @@ cf_err *cf_reader_pack(cf_reader *reader, uint64_t number, cf_packed **out) {
         if (!pack) CF_TRY(load(reader, &number, 1));
     }
     if (!pack) return cf_fail(CF_ERR_INTERNAL, "the table of packs is too small");
-    if (pack->broken) {
-        cf_err *err = cf_fail_reason(CF_ERR_PACK_UNREADABLE, pack->broken, "pack %llu: %s", (unsigned long long)number,
+    pthread_mutex_lock(&reader->packs.lock);
+    const char *broken = pack->broken;
+    pthread_mutex_unlock(&reader->packs.lock);
+    if (broken) {
+        cf_err *err = cf_fail_reason(CF_ERR_PACK_UNREADABLE, broken, "pack %llu: %s", (unsigned long long)number,
                                      pack->why);
         cf_reader_pack_release(reader, pack);
         return err;

@@ -8,7 +8,7 @@
 #include "repo/reader.h"
 
 /* A pack's frame, decoded, with its keys once they were needed. Immutable after its making but for the keys
- * (under the table's lock) and the links.                                                              */
+ * and broken (under the table's lock) and the links.                                                              */
 typedef struct cf_packed {
     uint64_t number;
     uint64_t size;
@@ -96,6 +96,8 @@ cf_err *cf_reader_session_key(cf_reader *reader, const cf_id16 *session, cf_span
 
 /* cf_reader_pack: pinned until cf_reader_pack_release. A pack that cannot be read fails here. */
 cf_err *cf_reader_pack(cf_reader *reader, uint64_t number, cf_packed **pack);
+/* cf_reader_pack_gone: its object turned out to be missing: not to be asked for again and again. */
+void cf_reader_pack_gone(cf_reader *reader, uint64_t number, const cf_err *why);
 void cf_reader_pack_release(cf_reader *reader, cf_packed *pack);
 /* cf_reader_pack_keys: the segments' key, its commitment checked. */
 cf_err *cf_reader_pack_keys(cf_reader *reader, cf_packed *pack, uint8_t key[32]);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "remote/packs.h"
 #include "remote/points.h"
@@ -94,7 +95,8 @@ static cf_err *missing(uint64_t number, cf_err *cause) {
     if (cause && !cf_err_is(cause, CF_ERR_OBJECT_MISSING) && !cf_err_is(cause, CF_ERR_UNKNOWN_OBJECT) &&
         !cf_err_has(cause, CF_F_DAMAGE))
         return cause;
-    return cf_wrap_reason(cause, CF_ERR_PACK_UNREADABLE, "missing", "the vault cannot give out pack %llu",
+    bool cut = strcmp(cf_err_reason(cause), "range") == 0;
+    return cf_wrap_reason(cause, CF_ERR_PACK_UNREADABLE, cut ? "short" : "missing", "the vault cannot give out pack %llu",
                           (unsigned long long)number);
 }
 

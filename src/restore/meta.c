@@ -16,15 +16,25 @@ struct cf_late {
     cf_buf entry;
 };
 
+/* With the report lock held. */
+static void add(cf_restorer *run, int kind, int err_no, cf_span path, const char xattr[256]) {
+    if (run->kinds.count[kind]++ > 0) return;
+    run->kinds.err_no[kind] = err_no;
+    run->kinds.first[kind] = cf_span_dup_text(path);
+    memcpy(run->kinds.xattr[kind], xattr, 256);
+}
+
 static void gather(cf_restorer *run, const cf_meta_warnings *warnings, cf_span path) {
     pthread_mutex_lock(&run->report_lock);
-    for (int kind = 0; kind < CF_META_WARNINGS; kind++) {
-        if (!cf_meta_warned(warnings, (cf_meta_warning)kind)) continue;
-        if (run->kinds.count[kind]++ > 0) continue;
-        run->kinds.err_no[kind] = warnings->err_no[kind];
-        run->kinds.first[kind] = cf_span_dup_text(path);
-        memcpy(run->kinds.xattr[kind], warnings->xattr, sizeof warnings->xattr);
-    }
+    for (int kind = 0; kind < CF_META_WARNINGS; kind++)
+        if (cf_meta_warned(warnings, (cf_meta_warning)kind)) add(run, kind, warnings->err_no[kind], path, warnings->xattr);
+    pthread_mutex_unlock(&run->report_lock);
+}
+
+void cf_restorer_no_device(cf_restorer *run, cf_span path, int err_no) {
+    static const char none[256];
+    pthread_mutex_lock(&run->report_lock);
+    add(run, CF_KIND_DEVICE, err_no, path, none);
     pthread_mutex_unlock(&run->report_lock);
 }
 
@@ -43,10 +53,10 @@ cf_err *cf_restorer_meta(cf_lane_state *state, cf_entry *entry, int dirfd, const
 }
 
 void cf_restorer_meta_summary(cf_restorer *run) {
-    for (int kind = 0; kind < CF_META_WARNINGS; kind++) {
+    for (int kind = 0; kind < CF_KINDS; kind++) {
         uint64_t count = run->kinds.count[kind];
         if (count == 0) continue;
-        const char *word = cf_meta_warning_word((cf_meta_warning)kind);
+        const char *word = kind == CF_KIND_DEVICE ? "device" : cf_meta_warning_word((cf_meta_warning)kind);
         cf_span path = run->kinds.first[kind] ? cf_span_text(run->kinds.first[kind]) : (cf_span){0};
         CF_AUTO_FREE char *printable = cf_text_printable(path);
         bool attribute =

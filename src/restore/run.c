@@ -157,7 +157,7 @@ static void run_wipe(cf_restorer *run) {
     cf_links_wipe(run);
     cf_lane_state_wipe(&run->self);
     free(run->slice);
-    for (size_t i = 0; i < CF_META_WARNINGS; i++) free(run->kinds.first[i]);
+    for (size_t i = 0; i < CF_KINDS; i++) free(run->kinds.first[i]);
     for (size_t i = 0; i < CF_FILE_LOCKS; i++) pthread_mutex_destroy(&run->file_lock[i]);
     pthread_mutex_destroy(&run->links_lock);
     pthread_mutex_destroy(&run->report_lock);

@@ -92,11 +92,12 @@ typedef struct cf_lane_state {
     cf_buf xattr_bytes, scratch, range;
 } cf_lane_state;
 
-typedef struct cf_kinds { /* metadata that was not applied, by kind */
-    uint64_t count[CF_META_WARNINGS];
-    int err_no[CF_META_WARNINGS];
-    char *first[CF_META_WARNINGS]; /* printable path */
-    char xattr[CF_META_WARNINGS][256];
+enum { CF_KIND_DEVICE = CF_META_WARNINGS, CF_KINDS };
+typedef struct cf_kinds { /* metadata that was not applied, by kind; and devices that may not be made */
+    uint64_t count[CF_KINDS];
+    int err_no[CF_KINDS];
+    char *first[CF_KINDS]; /* path */
+    char xattr[CF_KINDS][256];
 } cf_kinds;
 
 struct cf_restorer {
@@ -174,6 +175,8 @@ cf_err *cf_restorer_walk(cf_restorer *run);
 /* ---- meta.c ---- */
 /* cf_restorer_meta: entry's metadata for an object; warnings are gathered by kind. Bytes in chunks are read.    */
 cf_err *cf_restorer_meta(cf_lane_state *state, cf_entry *entry, int dirfd, const char *name, int fd, cf_span path);
+/* cf_restorer_no_device: a device could not be made for lack of rights. */
+void cf_restorer_no_device(cf_restorer *run, cf_span path, int err_no);
 void cf_restorer_meta_summary(cf_restorer *run); /* one warning for each kind */
 /* cf_restorer_late: inode flags for later (a file that gets further names). */
 cf_err *cf_restorer_late(cf_restorer *run, cf_target *target, const char *name, const cf_entry *entry);

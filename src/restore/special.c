@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -78,9 +79,16 @@ static cf_err *make(cf_restorer *run, cf_target *target, cf_entry *entry, const 
                     bool *made) {
     char temporary[CF_FILE_TEMPORARY_SIZE];
     cf_file_temporary_name(temporary);
-    CF_TRY(cf_meta_create(target->fd, temporary, &entry->meta, made));
-    if (!*made) return NULL;
-    cf_err *err = cf_restorer_meta(&run->self, entry, target->fd, temporary, -1, path);
+    bool device = entry->meta.type == CF_TYPE_CHARACTER || entry->meta.type == CF_TYPE_BLOCK;
+    cf_err *err = cf_meta_create(target->fd, temporary, &entry->meta, made);
+    if (err && device && strcmp(cf_err_reason(err), "denied") == 0) {
+        cf_restorer_no_device(run, path, cf_err_errno(err));
+        cf_err_free(err);
+        *made = false;
+        return NULL;
+    }
+    if (err || !*made) return err;
+    err = cf_restorer_meta(&run->self, entry, target->fd, temporary, -1, path);
     if (!err &&
         cf_sys_rename(target->fd, temporary, target->fd, what->name.text, what->replace ? 0 : RENAME_NOREPLACE) < 0) {
         int err_no = errno;

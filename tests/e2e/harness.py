@@ -177,6 +177,10 @@ class Stage:
         subprocess.run(['chattr', '-R', '-f', '-i', '-a', self.folder], check=False, stderr=subprocess.DEVNULL)
 
 
+class EndedEarly(AssertionError):
+    """A service that ended before it answered."""
+
+
 class Vault:
     def __init__(self, stage, name='vault', folder=None, build=None):
         self.stage, self.name, self.folder = stage, name, folder or stage.path(name)
@@ -203,7 +207,7 @@ class Vault:
         def ready():
             """the vault listens"""
             if self.process.poll() is not None:
-                raise AssertionError(f'coffer-vault serve ended with {self.process.returncode}: {self.log_text()[-3000:]}')
+                raise EndedEarly(f'coffer-vault serve ended with {self.process.returncode}: {self.log_text()[-3000:]}')
             try:
                 context = ssl._create_unverified_context()
                 with urllib.request.urlopen(self.url + '/v1/version', context=context, timeout=5) as reply:

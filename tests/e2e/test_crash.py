@@ -100,7 +100,12 @@ class Story:
                 paths = [self.server_folder('packs')]
                 paths += [p for p in folders_and_files(self.vault.folder) if os.path.basename(p) in ('tmp', 'staging', 'incoming')]
             self.vault.stop()
-            self.vault.start(wrapper=killer(self.log, CALLS, self.rng.randrange(1, 12), paths))
+            try:
+                self.vault.start(wrapper=killer(self.log, CALLS, self.rng.randrange(1, 12), paths))
+            except harness.EndedEarly:                        # killed while it opened its database: survived too, not counted
+                self.where['vault starting'] += 1
+                self.vault.kill()
+                return
             process = self.server.spawn('backup', self.source)
             end = time.monotonic() + 60
             while process.poll() is None and self.vault.process.poll() is None and time.monotonic() < end:
