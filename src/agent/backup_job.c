@@ -20,7 +20,6 @@
 #include "repo/vault_head.h"
 
 enum { SESSIONS_MAX = 3, PASSES_MAX = 4 };
-#define TREE_PACK_TARGET ((size_t)4 << 20)
 
 /* One try: everything that belongs to one session at the vault. */
 typedef struct cf_attempt {
@@ -240,7 +239,7 @@ static cf_err *open_writer(cf_attempt *attempt) {
                                  .numbers_count = attempt->opened.numbers.count,
                                  .level = cf_job_level(config->compression),
                                  .verify = config->verify_uploads,
-                                 .pack_target = {(size_t)config->pack_size_bytes, TREE_PACK_TARGET},
+                                 .pack_target = {cf_job_data_pack(config), CF_JOB_TREE_PACK},
                                  .sealers = lanes,
                                  .uploaders = 2,
                                  .waiting = 2,

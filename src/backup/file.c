@@ -270,6 +270,7 @@ cf_err *cf_file_process(cf_scan_lane *lane, cf_scan_folder *folder, size_t slot_
         return NULL;
     }
     if (cf_err_code(unreadable) == CF_ERR_OUT_OF_MEMORY) return unreadable;
+    unreadable = cf_run_file_error(unreadable);
     cf_code code = cf_err_code(unreadable);
     cf_run_warn(lane, folder, name, unreadable);
     slot->stat.inode = 0; /* tried again next time, whatever the file looks like then */

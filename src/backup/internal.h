@@ -119,6 +119,8 @@ void cf_folder_release_fd(cf_scan_folder *folder);
 void cf_folder_free(cf_scan_run *run, cf_scan_folder *folder);
 /* An object's absolute path, into lane->path. name may be NULL: the folder itself. */
 cf_span cf_run_path(cf_scan_lane *lane, const cf_scan_folder *folder, const char *name);
+/* What a person knows a failed read by: the familiar code around the system's error. Takes err. */
+cf_err *cf_run_file_error(cf_err *err);
 /* Takes err. */
 void cf_run_warn(cf_scan_lane *lane, const cf_scan_folder *folder, const char *name, cf_err *err);
 bool cf_run_pairs_alive(const cf_scan_run *run, cf_span pairs);

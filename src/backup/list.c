@@ -198,7 +198,7 @@ static cf_err *merge(cf_scan_lane *lane, cf_scan_folder *folder, cf_cursor curso
             bool vanished = cf_err_code(err) == CF_ERR_NOT_FOUND;
             slot->omit = true;
             if (!vanished || folder->implied)
-                cf_run_warn(lane, folder, slot_name(folder, slot), err);
+                cf_run_warn(lane, folder, slot_name(folder, slot), cf_run_file_error(err));
             else
                 cf_err_free(err);
             continue;
@@ -243,6 +243,7 @@ static cf_err *fail_folder(cf_scan_lane *lane, cf_scan_folder *folder, cf_err *w
         cf_err_code(why) == CF_ERR_CANCELLED)
         return why;
     if (!folder->parent) return cf_note(why, "/");
+    why = cf_run_file_error(why);
     folder->own_failed = true;
     folder->vanished = cf_err_code(why) == CF_ERR_NOT_FOUND;
     folder->failure_code = cf_err_code(why);

@@ -1,4 +1,5 @@
 /* The tasks of a scan and the threads that take them. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -98,6 +99,27 @@ cf_span cf_run_path(cf_scan_lane *lane, const cf_scan_folder *folder, const char
     }
     if (path->size == 0) cf_buf_put_u8(path, '/');
     return cf_buf_span(path);
+}
+
+cf_err *cf_run_file_error(cf_err *err) {
+    if (cf_err_code(err) != CF_ERR_IO) return err;
+    switch (cf_err_errno(err)) {
+    case EACCES:
+    case EPERM:
+        return cf_wrap(err, CF_ERR_FILE_DENIED, "it may not be read");
+    case EIO:
+    case EUCLEAN:
+    case EBADMSG:
+        return cf_wrap(err, CF_ERR_FILE_CORRUPT, "the disk or the file system does not give it out");
+    case ENOTCONN:
+    case ESTALE:
+    case EHOSTDOWN:
+    case EREMOTEIO:
+    case ENODATA:
+        return cf_wrap(err, CF_ERR_CLOUD_FILE, "what keeps its content does not answer");
+    default:
+        return err;
+    }
 }
 
 void cf_run_warn(cf_scan_lane *lane, const cf_scan_folder *folder, const char *name, cf_err *err) {

@@ -61,6 +61,9 @@ static cf_err *set_verify_uploads(const char *value, cf_config *config) {
 static cf_err *set_pack_size(const char *value, cf_config *config) {
     return parse_bytes(value, MIB, 64 * MIB, "a size from 1 MiB to 64 MiB", &config->pack_size_bytes);
 }
+static cf_err *set_memory(const char *value, cf_config *config) {
+    return parse_bytes(value, 64 * MIB, 16384 * MIB, "a size from 64 MiB to 16 GiB", &config->memory_bytes);
+}
 static cf_err *set_kdf_memory(const char *value, cf_config *config) {
     return parse_bytes(value, 19 * MIB, 1024 * MIB, "a size from 19 MiB to 1 GiB", &config->kdf_memory_bytes);
 }
@@ -88,6 +91,7 @@ static const cf_config_key keys[] = {
     {"agent", "lanes", "auto | number"},
     {"agent", "verify_uploads", "yes | no"},
     {"agent", "pack_size", "size"},
+    {"agent", "memory", "size"},
     {"agent", "kdf_memory", "size"},
     {"agent", "kdf_passes", "number"},
     {"proxy", "url", "address"},
@@ -96,8 +100,8 @@ static const cf_config_key keys[] = {
 };
 enum { KEY_COUNT = sizeof keys / sizeof keys[0] };
 static store_function *const stores[KEY_COUNT] = {
-    set_compression, set_lanes,     set_verify_uploads, set_pack_size,           set_kdf_memory,
-    set_kdf_passes,  set_proxy_url, set_proxy_user,     set_proxy_password_file,
+    set_compression, set_lanes,      set_verify_uploads, set_pack_size,  set_memory,
+    set_kdf_memory,  set_kdf_passes, set_proxy_url,      set_proxy_user, set_proxy_password_file,
 };
 static const char *const sections[] = {"agent", "proxy"};
 enum { SECTION_COUNT = sizeof sections / sizeof sections[0] };
@@ -112,6 +116,7 @@ void cf_config_defaults(cf_config *config) {
         .compression = CF_COMPRESSION_DEFAULT,
         .verify_uploads = true,
         .pack_size_bytes = 16 * MIB,
+        .memory_bytes = 150 * MIB,
         .kdf_memory_bytes = 256 * MIB,
         .kdf_passes = 3,
     };

@@ -24,6 +24,8 @@ typedef struct cf_config {
     uint32_t lanes;             /* lanes: worker threads, 1 .. 64; 0 (default): one for each processor   */
     bool verify_uploads;        /* verify_uploads: open every segment again before it is sent, yes      */
     uint64_t pack_size_bytes;   /* pack_size: 1 MiB .. 64 MiB, 16 MiB                                   */
+    uint64_t memory_bytes;      /* memory: what a backup may take, 64 MiB .. 16 GiB, 150 MiB; packs get
+                                   smaller to fit                                                       */
     uint64_t kdf_memory_bytes;  /* kdf_memory: for the passphrase, 19 MiB .. 1 GiB, 256 MiB             */
     uint32_t kdf_passes;        /* kdf_passes: 2 .. 16, 3                                               */
     /* [proxy], empty when not set */

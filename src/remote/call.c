@@ -207,7 +207,8 @@ static bool passing_status(int status) {
 }
 
 static bool may_pass(const cf_err *err, int status, uint32_t tries) {
-    if (status == 500 && (tries >= SERVER_FAILED_TRIES || cf_err_has(err, CF_F_DAMAGE))) return false; /* lost is lost */
+    if (status == 500 && (tries >= SERVER_FAILED_TRIES || cf_err_has(err, CF_F_DAMAGE)))
+        return false; /* lost is lost */
     if (status) return passing_status(status);
     return cf_err_code(err) == CF_ERR_VAULT_UNREACHABLE;
 }

@@ -247,9 +247,10 @@ cf_err *cf_remote_read_range(cf_remote *remote, cf_remote_pack *pack, uint64_t o
         if (err) return err;
         if (status < 300) return NULL;
     }
-    return cf_fail_reason(CF_ERR_OBJECT_MISSING, status == 416 ? "range" : "", "pack %llu: bytes %llu to %llu are not in the vault (HTTP %d)",
-                   (unsigned long long)pack->number, (unsigned long long)offset,
-                   (unsigned long long)(offset + size - 1), status);
+    return cf_fail_reason(CF_ERR_OBJECT_MISSING, status == 416 ? "range" : "",
+                          "pack %llu: bytes %llu to %llu are not in the vault (HTTP %d)",
+                          (unsigned long long)pack->number, (unsigned long long)offset,
+                          (unsigned long long)(offset + size - 1), status);
 }
 
 static cf_err *read_info(const json_t *item, const char *what, cf_remote_pack_info *info) {

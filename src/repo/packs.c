@@ -207,8 +207,8 @@ cf_err *cf_reader_pack(cf_reader *reader, uint64_t number, cf_packed **out) {
     const char *broken = pack->broken;
     pthread_mutex_unlock(&reader->packs.lock);
     if (broken) {
-        cf_err *err = cf_fail_reason(CF_ERR_PACK_UNREADABLE, broken, "pack %llu: %s", (unsigned long long)number,
-                                     pack->why);
+        cf_err *err =
+            cf_fail_reason(CF_ERR_PACK_UNREADABLE, broken, "pack %llu: %s", (unsigned long long)number, pack->why);
         cf_reader_pack_release(reader, pack);
         return err;
     }

@@ -96,8 +96,8 @@ static cf_err *missing(uint64_t number, cf_err *cause) {
         !cf_err_has(cause, CF_F_DAMAGE))
         return cause;
     bool cut = strcmp(cf_err_reason(cause), "range") == 0;
-    return cf_wrap_reason(cause, CF_ERR_PACK_UNREADABLE, cut ? "short" : "missing", "the vault cannot give out pack %llu",
-                          (unsigned long long)number);
+    return cf_wrap_reason(cause, CF_ERR_PACK_UNREADABLE, cut ? "short" : "missing",
+                          "the vault cannot give out pack %llu", (unsigned long long)number);
 }
 
 static cf_err *frame_from(cf_remote_pack *pack, cf_pack_frame *frame) {

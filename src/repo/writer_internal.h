@@ -46,9 +46,9 @@ struct cf_writer {
     cf_pending *pending;
     pthread_mutex_t lock;
     /* A condition for each kind of waiter: with one for all, every segment would wake every thread. */
-    pthread_cond_t changed;       /* lanes and cf_writer_finish: room in a queue, a pack stored, the end, a failure */
-    pthread_cond_t seal_work;     /* sealers: a segment, the end */
-    pthread_cond_t upload_work;   /* uploaders: a pack, the end  */
+    pthread_cond_t changed;     /* lanes and cf_writer_finish: room in a queue, a pack stored, the end, a failure */
+    pthread_cond_t seal_work;   /* sealers: a segment, the end */
+    pthread_cond_t upload_work; /* uploaders: a pack, the end  */
     bool stopping, ending;
     cf_err *failure;
     cf_wpack *open[2];

@@ -99,9 +99,23 @@ static bool flags_lock(const cf_meta *meta) {
     return meta->has_flags && (meta->inode_flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) != 0;
 }
 
+/* What is to be replaced may be marked immutable. False when that is not what is in the way. */
+static bool unlock(const cf_item *item) {
+    uint32_t had = 0;
+    CF_AUTO_FD int fd = openat(item->target->fd, item->name.text, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return false;
+    CF_AUTO(cf_err) err = cf_meta_clear_flags(fd, item->name.text, &had);
+    return !err && had != 0;
+}
+
 static cf_err *place(cf_item *item) {
     bool placed = false;
-    CF_TRY(cf_partial_place(&item->part, &item->name, item->replace, &placed));
+    cf_err *err = cf_partial_place(&item->part, &item->name, item->replace, &placed);
+    if (err && item->replace && unlock(item)) {
+        cf_err_free(err);
+        err = cf_partial_place(&item->part, &item->name, true, &placed);
+    }
+    if (err) return err;
     if (!placed)
         return cf_fail(CF_ERR_RESTORE_CONFLICT, "%s: somebody made a file of this name meanwhile", item->name.text);
     return NULL;

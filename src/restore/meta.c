@@ -27,7 +27,8 @@ static void add(cf_restorer *run, int kind, int err_no, cf_span path, const char
 static void gather(cf_restorer *run, const cf_meta_warnings *warnings, cf_span path) {
     pthread_mutex_lock(&run->report_lock);
     for (int kind = 0; kind < CF_META_WARNINGS; kind++)
-        if (cf_meta_warned(warnings, (cf_meta_warning)kind)) add(run, kind, warnings->err_no[kind], path, warnings->xattr);
+        if (cf_meta_warned(warnings, (cf_meta_warning)kind))
+            add(run, kind, warnings->err_no[kind], path, warnings->xattr);
     pthread_mutex_unlock(&run->report_lock);
 }
 

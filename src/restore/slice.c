@@ -267,6 +267,7 @@ static cf_err *fetch_range(cf_lane_state *state, const cf_piece *pieces, size_t 
         cf_err_free(err); /* each segment is tried by itself: what can be read is */
         return NULL;
     }
+    cf_progress_moved(run->options->progress, size);
     *start = first.offset;
     return NULL;
 }

@@ -117,6 +117,7 @@ static cf_err *restore_special(cf_restorer *run, cf_target *target, const cf_ent
     if (!target->fresh && target->fd >= 0) CF_TRY(decide(run, target->fd, &entry.meta, original, &what));
     if (run->options->dry_run) {
         if (run->options->planned) run->options->planned(run->options->context, path, what.action, 0);
+        if (!what.skip) cf_restorer_count(run, &run->result->others, 1);
         return NULL;
     }
     if (what.skip) {

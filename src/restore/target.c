@@ -137,12 +137,19 @@ static cf_err *obstacle(cf_restorer *run, cf_target *target, int at, const cf_en
     return cf_fail(CF_ERR_RESTORE_CONFLICT, "%s: too many copies stand beside it", original);
 }
 
+/* A folder that is there may be marked immutable; it gets its flags again with its metadata. */
+static cf_err *unlock(cf_restorer *run, const cf_target *target) {
+    if (run->options->dry_run || run->options->conflict != CF_CONFLICT_OVERWRITE) return NULL;
+    CF_AUTO(cf_err) err = cf_meta_clear_flags(target->fd, target->name, NULL);
+    return NULL; /* what then cannot be written says so itself */
+}
+
 static cf_err *enter(cf_restorer *run, cf_target *target, cf_target *parent, const cf_entry *entry, bool *entered) {
     *entered = true;
     if (run->options->dry_run && parent->fd < 0) return NULL;
     if (!parent->fresh) {
         target->fd = open_folder(parent->fd, target->name);
-        if (target->fd >= 0) return NULL;
+        if (target->fd >= 0) return unlock(run, target);
         if (errno == ENOTDIR || errno == ELOOP) {
             if (run->options->dry_run) return NULL;
             return obstacle(run, target, parent->fd, entry, entered);
@@ -169,7 +176,8 @@ cf_err *cf_restorer_folder(cf_restorer *run, cf_target *parent, const cf_entry *
         return err;
     }
     /* A folder that was there and is only on the way to what is meant keeps what it has. */
-    target->give_metadata = target->fresh || (meant && !entry->implied && run->options->conflict != CF_CONFLICT_SKIP);
+    bool mend = meant && !entry->implied && run->options->conflict != CF_CONFLICT_SKIP && !run->options->dry_run;
+    target->give_metadata = target->fresh || mend;
     *out = target;
     *entered = true;
     return NULL;

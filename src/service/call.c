@@ -17,11 +17,11 @@ static const struct {
     {CF_ERR_CREDENTIALS, 401},        {CF_ERR_UNAUTHORIZED, 401},     {CF_ERR_FORBIDDEN, 403},
     {CF_ERR_PASSPHRASE_DIFFERS, 403}, {CF_ERR_NAME_TAKEN, 409},       {CF_ERR_SESSION_LOST, 410},
     {CF_ERR_POINT_CONFLICT, 409},     {CF_ERR_MISSING_SEGMENTS, 409}, {CF_ERR_RATE_LIMITED, 429},
-    {CF_ERR_BAD_REQUEST, 400},        {CF_ERR_UNKNOWN_OBJECT, 404},   {CF_ERR_OBJECT_CONFLICT, 409},
-    {CF_ERR_OTHER_INSTANCE, 409},     {CF_ERR_UPLOAD_REFUSED, 400},   {CF_ERR_TOO_MANY_LEASES, 429},
-    {CF_ERR_TOO_LARGE, 413},          {CF_ERR_FORMAT, 400},           {CF_ERR_FORMAT_VERSION, 400},
-    {CF_ERR_VERSION_MISMATCH, 426},   {CF_ERR_DISK_FULL, 507},        {CF_ERR_OUT_OF_MEMORY, 503},
-    {CF_ERR_OBJECT_MISSING, 404},
+    {CF_ERR_BAD_REQUEST, 400},        {CF_ERR_OBJECT_MISSING, 404},   {CF_ERR_UNKNOWN_OBJECT, 404},
+    {CF_ERR_OBJECT_CONFLICT, 409},    {CF_ERR_OTHER_INSTANCE, 409},   {CF_ERR_UPLOAD_REFUSED, 400},
+    {CF_ERR_TOO_MANY_LEASES, 429},    {CF_ERR_TOO_LARGE, 413},        {CF_ERR_FORMAT, 400},
+    {CF_ERR_FORMAT_VERSION, 400},     {CF_ERR_VERSION_MISMATCH, 426}, {CF_ERR_DISK_FULL, 507},
+    {CF_ERR_OUT_OF_MEMORY, 503},
 };
 
 unsigned cf_status_of(const cf_err *err) {
@@ -177,7 +177,11 @@ static void send_error(cf_call *call, cf_err *err) {
     unsigned status = cf_status_of(err);
     if (strcmp(cf_err_reason(err), "method") == 0) status = 405;
     if (strcmp(cf_err_reason(err), "range") == 0 && cf_err_code(err) == CF_ERR_BAD_REQUEST) status = 416;
-    if (status >= 500) cf_log_error(CF_LOG_ERROR, err);
+    if (status >= 500 || cf_err_has(err, CF_F_DAMAGE)) {
+        cf_log(CF_LOG_ERROR, "request %s, %s %s:", call->request_id, cf_http_method(call->exchange),
+               cf_http_path(call->exchange));
+        cf_log_error(CF_LOG_ERROR, err);
+    }
     json_t *document = cf_error_document(err);
     if (document && call->details)
         (void)json_object_set(json_object_get(document, "error"), "details", call->details); /* else without */

@@ -141,14 +141,19 @@ static cf_err *read_point(cf_rebuild *job, const char *key, const cf_name *name,
 }
 
 /* Two objects with one counter: one was stored just before a crash and never acknowledged. The one that the next
- * point follows is right; without a next one, the later. */
-static cf_err *settle_candidates(cf_rebuild *job, const cf_id32 *wanted) {
-    cf_point_row *kept = NULL;
+ * point follows (wanted) is right; without a next one, the later. NULL when there is none at all. */
+static const cf_point_row *choose_candidate(const cf_rebuild *job, const cf_id32 *wanted) {
+    const cf_point_row *latest = NULL;
     for (size_t i = 0; i < job->candidate_count; i++) {
-        cf_point_row *at = &job->candidates[i];
-        if (wanted ? cf_id32_equal(&at->id, wanted) : !kept || at->received >= kept->received) kept = at;
+        const cf_point_row *at = &job->candidates[i];
+        if (wanted && cf_id32_equal(&at->id, wanted)) return at;
+        if (!latest || at->received >= latest->received) latest = at;
     }
-    if (!kept && job->candidate_count) kept = &job->candidates[0];
+    return latest;
+}
+
+static cf_err *settle_candidates(cf_rebuild *job, const cf_id32 *wanted) {
+    const cf_point_row *kept = choose_candidate(job, wanted);
     for (size_t i = 0; i < job->candidate_count; i++) {
         cf_point_row *at = &job->candidates[i];
         if (at == kept) {

@@ -129,10 +129,12 @@ class Stage:
 
     def end(self, process, sig=signal.SIGKILL):
         """Ends a process that we started and what it started (its own process group)."""
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, sig)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sig)
         process.wait(30)
+        # A child of a wrapper (strace) may take a moment longer than the wrapper.
+        with contextlib.suppress(ProcessLookupError, TimeoutError):
+            wait_for(lambda: os.killpg(process.pid, 0), 5)
         if process in self.processes:
             self.processes.remove(process)
         return process.returncode

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import secrets
 import signal
@@ -627,6 +628,20 @@ def test_commit_checks_what_is_inside(vault, server, other):
         server.refused("POST", f"/v1/packs/{number}:commit", 400, 900201, json=body)
 
 
+def test_lost_object(vault, server):
+    """An object that vanished from the folder is an answer at once, not a reason to try again."""
+    server.open_session()
+    pack = server.store()
+    url = server.call("POST", "/v1/packs:download", json={"packs": [pack.number]}).json()["packs"][0]["url"]
+    stored = next((vault.path / "objects").rglob(f"{pack.number:016x}-{pack.session.hex()}"))
+    stored.unlink()
+    vault.refused("GET", url, None, 404, 480004)
+    stored.write_bytes(pack.bytes[:200])
+    vault.refused("GET", url, None, 416, headers={"Range": "bytes=300-400"})
+    stored.write_bytes(pack.bytes)
+    assert vault.call("GET", url).content == pack.bytes
+
+
 def test_download_refused(vault, server, other):
     server.open_session()
     pack = server.store()
@@ -976,12 +991,21 @@ def test_rebuild(vault, server, other):
     junk.write_bytes(b"junk")
     damaged = vault.path / "objects" / "servers" / server.id.hex() / "packs" / f"{99999:016x}-{session.hex()}"
     damaged.write_bytes(b"CFPK nothing")
+    # Points that were stored just before a crash and never acknowledged: another one has their place since.
+    orphans = []
+    for counter in (1, 2):
+        orphan = Point(server.id, session, counter, bytes(32) if counter == 1 else secrets.token_bytes(32),
+                       record_bytes(server.id, session), [], full_map({}))
+        orphans.append(vault.path / "objects" / "servers" / server.id.hex() / "points" / f"{counter:016x}-{orphan.id.hex()}")
+        orphans[-1].write_bytes(orphan.bytes)
+        os.utime(orphans[-1], (time.time() - 1000, time.time() - 1000))
     done = vault.run("rebuild", vault.path, "--json", check=False)
     assert done.returncode == 3, done.stderr
     report = json.loads(done.stdout)
-    assert {p["object"].rsplit("/", 1)[1] for p in report["problems"]} >= {junk.name, damaged.name}
-    junk.unlink()
-    damaged.unlink()
+    bad = [junk, damaged, *orphans]
+    assert {p["object"].rsplit("/", 1)[1] for p in report["problems"]} >= {p.name for p in bad}
+    for path in bad:
+        path.unlink()
     after = vault.dump()
     for table in ("credentials", "packs", "pack_tails", "slots", "records", "number_blocks", "journal_seq", "schema_version"):
         assert before[table] == after[table], table

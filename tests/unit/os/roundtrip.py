@@ -26,8 +26,8 @@ def as_user(copytree):
         os.setgroups([])
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)
-    if not os.access(copytree, os.X_OK):
-        print("SKIP: the build folder is closed to ordinary users")
+    if not os.access("/", os.X_OK) or not os.access(copytree, os.X_OK):
+        print("SKIP: the root or the build folder is closed to ordinary users")
         return 77
     base = os.fsencode(tempfile.mkdtemp(prefix="coffer-user-"))
     try:

@@ -29,6 +29,7 @@ static void an_empty_file_gives_the_defaults(void **state) {
     assert_int_equal(config.lanes, 0);
     assert_true(config.verify_uploads);
     assert_int_equal(config.pack_size_bytes, 16 << 20);
+    assert_int_equal(config.memory_bytes, 150 << 20);
     assert_int_equal(config.kdf_memory_bytes, 256 << 20);
     assert_int_equal(config.kdf_passes, 3);
     assert_string_equal(config.proxy_url, "");
@@ -69,6 +70,7 @@ static void bad_values_are_refused_with_what_is_wanted(void **state) {
     refused("[agent]\ncompression = best\n", "bad_value", "fast, default or max");
     refused("[agent]\npack_size = 65M\n", "bad_value", "64 MiB");
     refused("[agent]\npack_size = lots\n", "bad_value", "64 MiB");
+    refused("[agent]\nmemory = 1M\n", "bad_value", "64 MiB");
     refused("[agent]\nlanes = 0\n", "bad_value", "1 to 64");
     refused("[agent]\nlanes = 65\n", "bad_value", "1 to 64");
     refused("[agent]\nlanes = -1\n", "bad_value", "1 to 64");

@@ -407,6 +407,18 @@ static void test_dry_run(void **state) {
     assert_int_equal(f->planned, 700 + 30 + 1 + 1 + 1 + 3 + 1 + 1 + 1 + 2);
     struct stat st;
     assert_int_not_equal(stat(at(f, "not"), &st), 0);
+    /* What is there is left alone, its metadata too. */
+    assert_int_equal(mkdir(at(f, "src"), 0700), 0);
+    put_file(at(f, "src/tail"), "the end");
+    assert_int_equal(chmod(at(f, "src/tail"), 0600), 0);
+    opt.to = f->dest;
+    opt.conflict = CF_CONFLICT_OVERWRITE;
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    assert_int_equal(result.identical, 1);
+    assert_int_equal(stat(at(f, "src"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(stat(at(f, "src/tail"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
     teardown(f);
 }
 

@@ -422,7 +422,7 @@ static void test_statuses(void **state) {
     static const struct {
         cf_code code;
         unsigned status;
-    } cases[] = {{CF_ERR_DISK_FULL, 507},    {CF_ERR_DATABASE, 500},  {CF_ERR_OBJECT_MISSING, 500},
+    } cases[] = {{CF_ERR_DISK_FULL, 507},    {CF_ERR_DATABASE, 500},  {CF_ERR_OBJECT_MISSING, 404},
                  {CF_ERR_SESSION_LOST, 410}, {CF_ERR_TOO_LARGE, 413}, {CF_ERR_VERSION_MISMATCH, 426},
                  {CF_ERR_RATE_LIMITED, 429}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
