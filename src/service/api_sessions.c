@@ -62,7 +62,19 @@ static cf_err *reply_open(cf_call *call, const cf_session_row *session, const cf
                                    "lease_seconds", CF_SESSION_LEASE_SECONDS, "newest", newest));
 }
 
-static cf_err *open_session(cf_call *call, cf_session_row *wanted) {
+/* A vault that was put back to an older copy would hand out numbers again whose packs the agent's index still knows:
+ * other bytes would pass for them. At most so many at once: no agent can use its numbers up by saying so. */
+static cf_err *skip_numbers(cf_call *call, uint64_t seen) {
+    cf_server_row server;
+    CF_TRY(cf_call_server(call, &server));
+    if (seen < server.next_number) return NULL;
+    if (seen - server.next_number > UINT32_MAX)
+        return cf_fail_reason(CF_ERR_BAD_REQUEST, "numbers", "numbers_after is far above what this vault handed out");
+    return cf_records_set_next_number(call->vault->records, &server.id, seen + 1);
+}
+
+/* seen: the highest pack number that the agent knows of. */
+static cf_err *open_session(cf_call *call, cf_session_row *wanted, uint64_t seen) {
     bool found = false;
     cf_session_row known;
     cf_block_row block;
@@ -75,6 +87,7 @@ static cf_err *open_session(cf_call *call, cf_session_row *wanted) {
         CF_TRY(cf_records_renew_session(records, &wanted->server, &wanted->id, wanted->lease_until));
     } else {
         CF_TRY(open_fresh(call, wanted));
+        CF_TRY(skip_numbers(call, seen));
     }
     CF_TRY(take_block(call, &wanted->id, 0, &block));
     return reply_open(call, wanted, &block);
@@ -100,9 +113,10 @@ cf_err *cf_api_sessions_open(cf_call *call) {
     cf_json_read_hex(&reader, "instance", wanted.instance.bytes, 16);
     cf_json_read_hex(&reader, "job", wanted.job.bytes, 16);
     (void)cf_json_read_optional_text(&reader, "epoch", 64); /* whichever it is, the feed is empty */
+    uint64_t seen = cf_json_read_optional_number(&reader, "numbers_after", CF_PACK_NUMBER_MAX, 0);
     CF_TRY(cf_json_done(&reader));
     CF_TRY(cf_records_begin(call->vault->records));
-    return finish_session(call, open_session(call, &wanted));
+    return finish_session(call, open_session(call, &wanted, seen));
 }
 
 static cf_err *renew(cf_call *call, const cf_id16 *id) {
