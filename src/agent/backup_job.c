@@ -42,7 +42,9 @@ typedef struct cf_attempt {
     cf_point_row *rows; /* the vault's points, when they had to be asked for */
     size_t row_count;
     bool has_rows;
-    bool rolled_back;
+    bool rolled_back; /* or otherwise not what index and tree cache say: both are made anew */
+    bool distrusted;  /* the session before this one was told of more losses than a list holds */
+    bool resync;      /* the next session is to do so */
     cf_id16 selection_id;
     cf_cache *cache;
     cf_map *base_map;
@@ -127,6 +129,8 @@ static cf_err *open_session(cf_attempt *attempt) {
     CF_TRY(highest_number(attempt, &request.numbers_after));
     CF_TRY(cf_remote_open_session(attempt->remote, &request, &attempt->opened));
     attempt->has_session = true;
+    if (attempt->opened.numbers.first <= request.numbers_after)
+        return cf_fail_reason(CF_ERR_BAD_REPLY, "numbers", "the vault handed out pack numbers that were used before");
     cf_job_set_session(attempt->running, &attempt->session);
     CF_TRY(remember_numbers(attempt->job->state, attempt->opened.numbers.first + attempt->opened.numbers.count));
     /* Before anything that it seals: whatever was uploaded can be read by a later run. */
@@ -203,6 +207,7 @@ static cf_err *settle_cache(cf_attempt *attempt) {
     CF_TRY(
         cf_cache_open(attempt->scratch_fd, &attempt->job->access->server_id, &attempt->selection_id, &attempt->cache));
     outcome->scan_reason = "no tree cache";
+    if (attempt->distrusted) cf_cache_forget(attempt->cache);
     if (!cf_cache_has_root(attempt->cache)) return NULL;
     const cf_cache_root *root = cf_cache_get_root(attempt->cache);
     bool there = attempt->opened.newest.exists && cf_id32_equal(&root->point, &attempt->opened.newest.id);
@@ -388,7 +393,9 @@ static cf_err *commit(cf_attempt *attempt, const cf_backup_result *result, bool 
         attempt->outcome->has_base = false;
         err = store_point(attempt, result, packs, pack_count, &object, &id, &chain, &missing);
     }
-    if (cf_err_code(err) == CF_ERR_MISSING_SEGMENTS && missing.count) {
+    if (cf_err_code(err) == CF_ERR_MISSING_SEGMENTS && missing.more) {
+        attempt->resync = true; /* more than a list tells: compare everything */
+    } else if (cf_err_code(err) == CF_ERR_MISSING_SEGMENTS && missing.count) {
         cf_log_error(CF_LOG_WARNING, err);
         cf_err_free(err);
         err = take_losses(attempt, &missing);
@@ -473,13 +480,16 @@ static cf_err *work(cf_attempt *attempt) {
 }
 
 /* *again: the session was lost, or another point came between; a new session begins where this one ended. */
-static cf_err *run_attempt(const cf_backup_job *job, cf_job *running, cf_backup_outcome *outcome, bool *again) {
+static cf_err *run_attempt(const cf_backup_job *job, cf_job *running, cf_backup_outcome *outcome, bool distrusted,
+                           bool *again, bool *resync) {
     cf_attempt attempt = {.job = job,
                           .outcome = outcome,
                           .running = running,
                           .remote = job->access->remote,
                           .keys = job->access->keys,
                           .scratch_fd = -1,
+                          .distrusted = distrusted,
+                          .rolled_back = distrusted,
                           .started = cf_clock_wall(cf_state_clock(job->state))};
     outcome->has_base = false;
     cf_err *err = work(&attempt);
@@ -493,14 +503,16 @@ static cf_err *run_attempt(const cf_backup_job *job, cf_job *running, cf_backup_
             err = closing;
     }
     attempt_wipe(&attempt);
-    *again = cf_err_code(err) == CF_ERR_SESSION_LOST || cf_err_code(err) == CF_ERR_POINT_CONFLICT;
+    *resync = attempt.resync;
+    *again = attempt.resync || cf_err_code(err) == CF_ERR_SESSION_LOST || cf_err_code(err) == CF_ERR_POINT_CONFLICT;
     return err;
 }
 
 static cf_err *run_attempts(const cf_backup_job *job, cf_job *running, cf_backup_outcome *outcome) {
+    bool resync = false;
     for (int session = 1;; session++) {
         bool again = false;
-        cf_err *err = run_attempt(job, running, outcome, &again);
+        cf_err *err = run_attempt(job, running, outcome, resync, &again, &resync);
         if (!again || session == SESSIONS_MAX) return err;
         cf_log_error(CF_LOG_WARNING, err);
         cf_err_free(err);

@@ -9,70 +9,6 @@
 
 enum { ATTEMPTS = 3 };
 
-/* Content, taken one data extent after the other as one stream of bytes. */
-typedef struct cf_scan_stream {
-    int fd;
-    const char *name;
-    const cf_sparse_extents *extents;
-    size_t index;      /* current extent */
-    uint64_t position; /* within it */
-} cf_scan_stream;
-
-/* Up to size bytes; *got == 0 at the end. */
-static cf_err *stream_read(cf_scan_stream *from, uint8_t *out, size_t size, size_t *got) {
-    *got = 0;
-    while (from->index < from->extents->count && *got < size) {
-        const cf_sparse_extent *extent = &from->extents->list[from->index];
-        uint64_t left = extent->size - from->position;
-        size_t want = size - *got < left ? size - *got : (size_t)left, had = 0;
-        CF_TRY(cf_file_read_at(from->fd, extent->offset + from->position, out + *got, want, from->name, &had));
-        *got += had;
-        from->position += had;
-        if (had < want) { /* the file was cut while we read: what is left is gone */
-            from->index = from->extents->count;
-            break;
-        }
-        if (from->position == extent->size) {
-            from->index++;
-            from->position = 0;
-        }
-    }
-    return NULL;
-}
-
-static cf_err *store_chunk(cf_scan_lane *lane, cf_span chunk) {
-    cf_ref ref;
-    CF_TRY(cf_writer_lane_store(lane->store, CF_KIND_DATA, chunk, &ref));
-    return cf_content_builder_add(lane->content, &ref);
-}
-
-/* Reads and stores; *bytes: how many there were. A failure to read is put into *unreadable instead. */
-static cf_err *store_content(cf_scan_lane *lane, cf_scan_stream *from, uint64_t *bytes, cf_err **unreadable) {
-    size_t held = 0, start = 0;
-    bool end = false;
-    *bytes = 0;
-    for (;;) {
-        if (!end && held < CF_CUT_MAX) {
-            memmove(lane->buffer, lane->buffer + start, held);
-            start = 0;
-            size_t got = 0;
-            *unreadable = stream_read(from, lane->buffer + held, READ_BUFFER - held, &got);
-            if (*unreadable) return NULL;
-            end = held + got < READ_BUFFER;
-            held += got;
-            *bytes += got;
-            lane->bytes_read += got;
-            cf_progress_add(lane->run->options.progress, 0, got);
-            CF_TRY(cf_run_stopped(lane->run));
-        }
-        if (held == 0) return NULL;
-        size_t cut = held <= CF_CUT_MIN && end ? held : cf_chunker_cut(lane->run->gear, lane->buffer + start, held);
-        CF_TRY(store_chunk(lane, cf_span_of(lane->buffer + start, cut)));
-        start += cut;
-        held -= cut;
-    }
-}
-
 /* One number for all names of a file, the same in each run as long as the inode is. */
 static cf_err *link_group(cf_scan_lane *lane, const cf_stat *stat, uint64_t *group) {
     uint8_t place[16], tag[32];
@@ -187,6 +123,16 @@ static void join_extents(cf_sparse_extents *extents) {
     }
 }
 
+/* The file was cut while it was read: only the first so many bytes of its data are there. */
+static void cut_extents(cf_sparse_extents *extents, uint64_t bytes) {
+    size_t kept = 0;
+    for (; kept < extents->count && bytes; kept++) {
+        if (extents->list[kept].size > bytes) extents->list[kept].size = bytes;
+        bytes -= extents->list[kept].size;
+    }
+    extents->count = kept;
+}
+
 /* One reading of an open file into lane->entry and lane->pairs. *quiet: nothing changed meanwhile. */
 static cf_err *read_once(cf_scan_lane *lane, cf_scan_folder *folder, const char *name, int fd, cf_stat *stat, bool last,
                          bool *quiet, cf_err **unreadable) {
@@ -198,7 +144,7 @@ static cf_err *read_once(cf_scan_lane *lane, cf_scan_folder *folder, const char 
     uint64_t bytes = 0, expected = 0;
     for (size_t i = 0; i < lane->sparse.count; i++) expected += lane->sparse.list[i].size;
     cf_content_builder_reset(lane->content);
-    CF_TRY(store_content(lane, &from, &bytes, unreadable));
+    CF_TRY(cf_scan_store_content(lane, &from, expected, &bytes, unreadable));
     if (*unreadable) return NULL;
     cf_entry entry = {.name = cf_span_text(name)};
     cf_err *err = cf_meta_read_warned(lane, folder, name, fd, stat, &entry.meta);
@@ -216,7 +162,8 @@ static cf_err *read_once(cf_scan_lane *lane, cf_scan_folder *folder, const char 
     entry.changed = !*quiet;
     CF_AUTO_BUF cf_buf extents;
     cf_buf_init(&extents, (size_t)64 << 20);
-    if (stat->size && !dense && bytes == expected) {
+    if (bytes < expected && !dense) cut_extents(&lane->sparse, bytes);
+    if (stat->size && !dense) {
         uint64_t end = 0;
         entry.sparse = true;
         entry.extent_count = (uint32_t)lane->sparse.count;

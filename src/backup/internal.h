@@ -90,7 +90,7 @@ typedef struct cf_scan_lane {
     cf_content_builder *content;
     cf_node_writer *node_writer;
     cf_xattr *xattrs;
-    uint8_t *buffer;
+    uint8_t *buffer, *second_buffer; /* READ_BUFFER each; the second one from the first large file on */
     cf_buf entry, scratch, block, pairs, names, path;
     uint64_t files_new, files_changed, files_unchanged, bytes_read, warnings, live_bytes;
 } cf_scan_lane;

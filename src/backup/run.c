@@ -250,6 +250,7 @@ static void lane_wipe(cf_scan_lane *lane) {
     cf_sparse_extents_wipe(&lane->sparse);
     free(lane->xattrs);
     free(lane->buffer);
+    free(lane->second_buffer);
     cf_buf_wipe(&lane->entry);
     cf_buf_wipe(&lane->scratch);
     cf_buf_wipe(&lane->block);

@@ -20,6 +20,16 @@ struct cf_err {
 /* Returned when there is no memory to describe a failure; never freed, never written to. */
 static cf_err no_memory = {.code = CF_ERR_OUT_OF_MEMORY, .message = NULL};
 
+/* The likeliest cause of a row; of a row with reasons, the one that is written "reason: cause", if there is one. */
+static const char *likely_cause(const cf_err *err, const cf_catalogue_row *row) {
+    if (!err->reason[0]) return row->causes[0];
+    size_t length = strlen(err->reason);
+    for (size_t i = 0; row->causes[i]; i++)
+        if (strncmp(row->causes[i], err->reason, length) == 0 && row->causes[i][length] == ':')
+            return row->causes[i] + length + 2;
+    return NULL;
+}
+
 static cf_err *make(cf_err *cause, cf_code code, int err_no, const char *reason, const char *format, va_list args)
     __attribute__((format(printf, 5, 0)));
 
@@ -164,7 +174,8 @@ void cf_err_print(FILE *out, const cf_err *err) {
         fprintf(out, "  cause: %d %s%s%s%s: %s\n", (int)cause->code, below ? below->name : "Unknown",
                 cause->reason[0] ? " (" : "", cause->reason, cause->reason[0] ? ")" : "", cf_err_message(cause));
     }
-    if (!err->cause && row && row->causes[0]) fprintf(out, "  cause: usually %s\n", row->causes[0]);
+    const char *likely = !err->cause && row ? likely_cause(err, row) : NULL;
+    if (likely) fprintf(out, "  cause: usually %s\n", likely);
     for (size_t i = 0; row && row->actions[i]; i++) fprintf(out, "  do: %s\n", row->actions[i]);
 }
 

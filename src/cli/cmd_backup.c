@@ -77,6 +77,9 @@ static cf_err *check_date(const char *date) {
     snprintf(text, sizeof text, "%.20sT00:00:00Z", date);
     if (strlen(date) != 10 || !cf_time_parse(text, &time))
         return cf_fail(CF_ERR_BAD_USAGE, "--retain-until %s: a date such as 2027-01-31 is expected", date);
+    cf_clock clock = cf_clock_system();
+    if (cf_time_compare(time, cf_clock_wall(&clock)) <= 0)
+        return cf_fail(CF_ERR_BAD_USAGE, "--retain-until %s: that day has begun already", date);
     return NULL;
 }
 

@@ -273,6 +273,7 @@ static cf_err *exchange(cf_remote *remote, cf_call *call, cf_span body, cf_http_
         .body = body,
         .reply_max = call->reply_max ? call->reply_max : JSON_REPLY_MAX,
         .total_seconds = call->has_raw || call->reply_max ? 0 : CALL_SECONDS}; /* large ones: only a stall ends them */
+    if (call->to_the_end) request.ignore_cancel = true;
     if (call->farewell && cf_cancel_requested(remote->cancel)) {
         request.ignore_cancel = true;
         request.total_seconds = FAREWELL_SECONDS;

@@ -21,6 +21,7 @@ typedef struct cf_call {
     cf_span raw;
     cf_http_header headers[CF_CALL_HEADERS_MAX];
     size_t header_count;
+    bool to_the_end;  /* a request on its way is not cut off when somebody asks to stop: its answer decides     */
     bool once;        /* may not be sent twice                                                             */
     bool farewell;    /* tidying up: also sent, once and briefly, after somebody asked to stop             */
     size_t reply_max; /* 0: 8 MiB                                                                          */

@@ -34,6 +34,7 @@ cf_err *cf_remote_store_point(cf_remote *remote, const cf_id16 *session, const c
     cf_call_init(&call, "PUT", "/v1/points/%s%s%s", hex, retain_until ? "?retain_until=" : "",
                  retain_until ? retain_until : "");
     call.has_raw = true;
+    call.to_the_end = true; /* or a point would stand in the vault that its job calls cancelled */
     call.raw = bytes;
     call.headers[call.header_count++] = (cf_http_header){"Coffer-Session", session_hex};
     CF_AUTO(json_t) details = NULL;

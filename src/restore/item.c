@@ -39,11 +39,13 @@ cf_err *cf_item_new(cf_restorer *run, cf_target *target, const cf_entry *entry, 
         free(item);
         return err;
     }
+    item->weight = item->entry.capacity;
     item->target = target;
     cf_target_hold(target);
     cf_target_begin(target);
     pthread_mutex_lock(&run->lock);
     run->open_items++;
+    run->open_bytes += item->weight;
     pthread_mutex_unlock(&run->lock);
     *out = item;
     return NULL;
@@ -54,11 +56,13 @@ void cf_item_free(cf_item *item, cf_lane_state *state) {
     if (item->partly) cf_partial_wipe(&item->part);
     cf_target_end(item->target, state);
     cf_target_release(item->target);
+    size_t weight = item->weight;
     cf_buf_wipe(&item->entry);
     cf_buf_wipe(&item->source_name);
     free(item);
     pthread_mutex_lock(&run->lock);
     run->open_items--;
+    run->open_bytes -= weight;
     cf_restorer_wake(run);
     pthread_mutex_unlock(&run->lock);
 }

@@ -7,11 +7,26 @@
 
 #include "base/text.h"
 
+/* Put together from the end: a deep tree must not cost a whole path for each of its folders. */
 void cf_restorer_path(const cf_target *target, cf_span name, cf_buf *out) {
+    if (name.size == 0 && target->parent) { /* the folder itself */
+        name = cf_buf_span(&target->source);
+        target = target->parent;
+    }
+    size_t size = name.size ? name.size + 1 : 0;
+    for (const cf_target *at = target; at->parent; at = at->parent) size += at->source.size + 1;
     cf_buf_reset(out);
-    cf_buf_put_span(out, cf_buf_span(&target->path));
-    if (out->size == 0 || out->data[out->size - 1] != '/') cf_buf_put_u8(out, '/');
-    cf_buf_put_span(out, name);
+    if (size == 0) cf_buf_put_u8(out, '/');
+    uint8_t *end = size ? cf_buf_reserve(out, size) : NULL;
+    if (!end) return;
+    out->size = size;
+    end += size;
+    for (const cf_target *at = target; name.size; at = at->parent) {
+        end -= name.size;
+        memcpy(end, name.data, name.size);
+        *--end = '/';
+        name = at->parent ? cf_buf_span(&at->source) : (cf_span){0};
+    }
 }
 
 void cf_restorer_count(cf_restorer *run, uint64_t *field, uint64_t amount) {

@@ -45,7 +45,7 @@ typedef struct cf_target {
     bool fresh;               /* made by us: nothing can be in the way                         */
     bool give_metadata;
     cf_buf entry;            /* encoded                                                       */
-    cf_buf path;             /* in the point                                                  */
+    cf_buf source;           /* its name in the point                                         */
     char name[CF_NAME_SIZE]; /* in parent, at the destination                                 */
 } cf_target;
 
@@ -60,6 +60,7 @@ typedef struct cf_item {
     atomic_bool failed, damaged;
     uint64_t size;
     uint32_t inode_flags;
+    size_t weight;          /* bytes of entry                                                */
     bool set_size;          /* before anything is written                                    */
     struct cf_links *links; /* its group of hard links, or NULL                              */
     cf_buf entry;           /* encoded; without content once that is planned                 */
@@ -119,6 +120,7 @@ struct cf_restorer {
     pthread_cond_t work, room;
     cf_task *head, **tail;
     size_t queued;         /* pieces and comparisons not done yet */
+    size_t open_bytes;     /* of their entries                    */
     size_t open_items;     /* files planned and not finished      */
     bool closing, waiting; /* waiting: the planner, for room      */
     atomic_bool stop;
@@ -143,9 +145,10 @@ struct cf_restorer {
 };
 
 /* ---- run.c: reports, stopping ---- */
-void cf_restorer_path(const cf_target *target, cf_span name, cf_buf *out); /* out: reset; target's path / name */
-void cf_restorer_warn(cf_restorer *run, cf_span path, cf_err *err);        /* err is taken */
-void cf_restorer_damaged(cf_restorer *run, cf_span path, cf_err *err);     /* err is taken */
+void cf_restorer_path(const cf_target *target, cf_span name,
+                      cf_buf *out); /* out: reset; target's path / name; no name: the folder's own */
+void cf_restorer_warn(cf_restorer *run, cf_span path, cf_err *err);    /* err is taken */
+void cf_restorer_damaged(cf_restorer *run, cf_span path, cf_err *err); /* err is taken */
 /* cf_restorer_trouble: an error about one object (taken): damage, a warning, or, when it is not about the object at
  * all, the end of the run.                                                                               */
 void cf_restorer_trouble(cf_restorer *run, const cf_target *target, cf_span name, cf_err *err);
@@ -164,6 +167,9 @@ void cf_target_begin(cf_target *target);
 void cf_target_end(cf_target *target, cf_lane_state *state);
 /* cf_target_open: opened anew by names, from the top: also when it is done. The caller closes *fd.          */
 cf_err *cf_target_open(const cf_target *target, int *fd);
+/* cf_restorer_alias: a folder of the point whose content goes straight into parent (--strip). mend: it gives parent its
+ * metadata, when that was made by us.                                                                       */
+cf_err *cf_restorer_alias(cf_restorer *run, cf_target *parent, const cf_entry *entry, bool mend, cf_target **target);
 /* cf_restorer_folder: make or enter the folder that entry describes within parent. *entered is false when the conflict
  * rule or an obstacle leaves it out (which has been reported).                                              */
 cf_err *cf_restorer_folder(cf_restorer *run, cf_target *parent, const cf_entry *entry, bool meant, cf_target **target,

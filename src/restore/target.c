@@ -21,7 +21,7 @@ void cf_target_release(cf_target *target) {
         cf_target *parent = target->parent;
         if (target->fd >= 0) close(target->fd);
         cf_buf_wipe(&target->entry);
-        cf_buf_wipe(&target->path);
+        cf_buf_wipe(&target->source);
         free(target);
         target = parent;
     }
@@ -35,12 +35,11 @@ cf_err *cf_target_new(cf_restorer *run, cf_target *parent, const cf_entry *entry
     atomic_init(&target->refs, 1);
     atomic_init(&target->busy, 1);
     cf_buf_init(&target->entry, 2u * CF_NODE_MAX);
-    cf_buf_init(&target->path, 16u << 20);
+    cf_buf_init(&target->source, 4096);
     cf_err *err = NULL;
     if (entry) err = cf_entry_encode(entry, &target->entry);
-    if (!err && parent) cf_restorer_path(parent, entry->name, &target->path);
-    if (!err && !parent) cf_buf_put_u8(&target->path, '/');
-    if (!err) err = cf_buf_check(&target->path, "a path");
+    if (!err && entry) cf_buf_put_span(&target->source, entry->name);
+    if (!err) err = cf_buf_check(&target->source, "a name");
     if (err) {
         cf_target_release(target);
         return err;
@@ -61,8 +60,11 @@ void cf_target_begin(cf_target *target) {
 static void give_metadata(cf_target *target, cf_lane_state *state) {
     if (!target->give_metadata || target->fd < 0 || atomic_load(&target->run->stop)) return;
     cf_entry entry;
+    CF_AUTO_BUF cf_buf path;
+    cf_buf_init(&path, 16u << 20);
+    cf_restorer_path(target, (cf_span){0}, &path);
     cf_err *err = cf_entry_decode(cf_buf_span(&target->entry), state->xattrs, &entry);
-    if (!err) err = cf_restorer_meta(state, &entry, target->fd, "", target->fd, cf_buf_span(&target->path));
+    if (!err) err = cf_restorer_meta(state, &entry, target->fd, "", target->fd, cf_buf_span(&path));
     if (err) cf_restorer_trouble(target->run, target, (cf_span){0}, err);
 }
 
@@ -158,6 +160,23 @@ static cf_err *enter(cf_restorer *run, cf_target *target, cf_target *parent, con
     }
     if (run->options->dry_run) return NULL;
     return make_folder(target, parent->fd, entry);
+}
+
+cf_err *cf_restorer_alias(cf_restorer *run, cf_target *parent, const cf_entry *entry, bool mend, cf_target **out) {
+    cf_target *target;
+    CF_TRY(cf_target_new(run, parent, entry, &target));
+    target->name[0] = '.';
+    target->fresh = parent->fresh;
+    target->give_metadata = mend && parent->fresh;
+    if (parent->fd >= 0) target->fd = open_folder(parent->fd, ".");
+    if (parent->fd >= 0 && target->fd < 0) {
+        cf_err *err = cf_os_fail(errno, "open", "the destination");
+        cf_target_end(target, &run->self);
+        cf_target_release(target);
+        return err;
+    }
+    *out = target;
+    return NULL;
 }
 
 cf_err *cf_restorer_folder(cf_restorer *run, cf_target *parent, const cf_entry *entry, bool meant, cf_target **out,

@@ -7,7 +7,7 @@
 #include "os/dir.h"
 #include "restore/run.h"
 
-enum { READERS_OPEN = 48, COMPARING_MAX = 128 };
+enum { READERS_OPEN = 48, COMPARING_MAX = 128, OPEN_BYTES_MAX = 24 << 20 };
 
 /* A folder that the walk is in. */
 struct frame {
@@ -135,23 +135,12 @@ static cf_target *nearest(const struct walk *walk) {
 
 /* ---- Folders ---- */
 
-static cf_err *alias(cf_target *target, const cf_entry *entry, bool is_source, cf_target **out) {
-    cf_target_hold(target);
-    cf_target_begin(target);
-    if (is_source && target->fresh && !target->parent) {
-        cf_buf_reset(&target->entry);
-        CF_TRY(cf_entry_encode(entry, &target->entry));
-        target->give_metadata = true;
-    }
-    *out = target;
-    return NULL;
-}
-
 static cf_err *enter(struct walk *walk, cf_target *parent, const cf_entry *entry, cf_span path, bool meant,
                      cf_target **target, bool *in) {
     bool is_source = false;
     *in = true;
-    if (walk->strip && stripped(walk, path, &is_source)) return alias(parent, entry, is_source, target);
+    if (walk->strip && stripped(walk, path, &is_source))
+        return cf_restorer_alias(walk->run, parent, entry, is_source, target);
     CF_TRY(cf_restorer_folder(walk->run, parent, entry, meant, target, in));
     if (*in) cf_restorer_count(walk->run, &walk->run->result->directories, 1);
     return NULL;
@@ -194,23 +183,27 @@ static cf_err *folder(struct walk *walk, const cf_entry *entry, bool meant) {
 
 /* ---- Files ---- */
 
+/* With the lock held. */
+static bool full(const cf_restorer *run) {
+    if (atomic_load(&run->stop)) return false;
+    return run->open_items >= run->files_open_max || run->open_bytes >= OPEN_BYTES_MAX ||
+           run->comparing >= COMPARING_MAX;
+}
+
 static void wait_for_room(cf_restorer *run) {
     for (;;) {
         pthread_mutex_lock(&run->lock);
-        bool full =
-            (run->open_items >= run->files_open_max || run->comparing >= COMPARING_MAX) && !atomic_load(&run->stop);
+        bool wait = full(run);
         bool different = run->different != NULL;
         pthread_mutex_unlock(&run->lock);
         if (different) {
             cf_restorer_different(run);
             continue;
         }
-        if (!full) return;
+        if (!wait) return;
         cf_restorer_flush(run);
         pthread_mutex_lock(&run->lock);
-        while ((run->open_items >= run->files_open_max || run->comparing >= COMPARING_MAX) && !run->different &&
-               !atomic_load(&run->stop))
-            cf_restorer_wait(run);
+        while (full(run) && !run->different) cf_restorer_wait(run);
         pthread_mutex_unlock(&run->lock);
     }
 }
@@ -372,6 +365,8 @@ static cf_err *open_top(cf_restorer *run) {
     }
     run->top->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (run->top->fd < 0 && !(options->dry_run && errno == ENOENT))
+        return cf_fail_errno(CF_ERR_DESTINATION_REFUSED, errno, "%s", path);
+    if (options->to && !options->dry_run && access(path, W_OK) < 0)
         return cf_fail_errno(CF_ERR_DESTINATION_REFUSED, errno, "%s", path);
     return NULL;
 }

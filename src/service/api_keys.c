@@ -27,22 +27,17 @@ cf_err *cf_api_slots_list(cf_call *call) {
     return cf_call_reply(call, 200, list ? json_pack("{so}", "slots", list) : NULL);
 }
 
-/* Inside a transaction. */
-static cf_err *add_slot(cf_call *call, uint32_t number, cf_span slot) {
+/* The slot of the registration, sent again, is fine. */
+static cf_err *check_slot(cf_call *call, uint32_t number, cf_span slot) {
     CF_AUTO_BUF cf_buf old;
     cf_buf_init(&old, CF_SLOT_BYTES);
     bool found = false;
-    char key[CF_NAME_MAX];
     CF_TRY(cf_records_get_slot(call->vault->records, &call->token.server, number, &found, &old));
     if (found && cf_span_equal(cf_buf_span(&old), slot)) return NULL;
     if (found) return cf_fail(CF_ERR_OBJECT_CONFLICT, "key slot %u exists with other content", number);
-    cf_name_slot(&call->token.server, number, key);
-    CF_TRY(cf_object_put_same(call->vault, key, slot, "the key slot"));
-    CF_TRY(cf_vault_journal(call->vault, CF_JOURNAL_SLOT_ADDED,
-                            json_pack("{so,so,ss}", "server_id", cf_value_hex(call->token.server.bytes, 16), "slot",
-                                      json_integer(number), "reason", "added"),
-                            NULL));
-    return cf_records_add_slot(call->vault->records, &call->token.server, number, slot);
+    /* Whoever has the server's token must not be able to put a slot in front of the owner's: the newest one is what
+     * a passphrase is held against. Slots are added once changing a passphrase proves that the old one is known. */
+    return cf_fail_reason(CF_ERR_FORBIDDEN, "slots", "a token does not add key slots; slot %u is not there", number);
 }
 
 cf_err *cf_api_slots_add(cf_call *call) {
@@ -56,8 +51,8 @@ cf_err *cf_api_slots_add(cf_call *call) {
     CF_TRY(cf_slot_header_decode(cf_buf_span(&slot), &header));
     if (header.number != number || !cf_id16_equal(&header.server, &call->token.server))
         return cf_fail_reason(CF_ERR_BAD_REQUEST, "slot", "the key slot is of another server or number");
-    CF_TRY(cf_records_begin(call->vault->records));
-    return cf_records_finish(call->vault->records, add_slot(call, number, cf_buf_span(&slot)));
+    CF_TRY(check_slot(call, number, cf_buf_span(&slot)));
+    return cf_call_reply(call, 200, json_object());
 }
 
 static cf_err *put_record(cf_call *call, const cf_id16 *session, cf_span record) {

@@ -192,6 +192,7 @@ cf_err *cf_api_unlock(cf_call *call) {
         return mark;
     }
     CF_TRY(cf_records_finish(call->vault->records, err));
+    cf_rate_give_back(call->service->rate, &server.id, 2); /* only guesses count: the challenge and this */
     return cf_call_reply(call, 200,
                          json_pack("{so,ss,so,si,so}", "server_id", cf_value_hex(server.id.bytes, 16), "name",
                                    server.name, "slot", cf_value_base64(cf_buf_span(&slot)), "number", (int)number,

@@ -62,3 +62,12 @@ cf_err *cf_rate_take(cf_rate *rate, const cf_id16 *key, uint64_t now_ms) {
     cf_err_set_retry_after(err, seconds);
     return err;
 }
+
+void cf_rate_give_back(cf_rate *rate, const cf_id16 *key, unsigned count) {
+    pthread_mutex_lock(&rate->lock);
+    for (size_t i = 0; i < rate->used; i++) {
+        window *at = &rate->windows[i];
+        if (cf_id16_equal(&at->key, key)) at->count -= at->count < count ? at->count : count;
+    }
+    pthread_mutex_unlock(&rate->lock);
+}

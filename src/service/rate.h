@@ -18,4 +18,7 @@ CF_DEFINE_AUTO(cf_rate, cf_rate_free)
  * everybody waits.                                                                                      */
 cf_err *cf_rate_take(cf_rate *rate, const cf_id16 *key, uint64_t now_ms) __attribute__((warn_unused_result));
 
+/* cf_rate_give_back: count tries that turned out to be right do not count.                              */
+void cf_rate_give_back(cf_rate *rate, const cf_id16 *key, unsigned count);
+
 #endif

@@ -47,6 +47,7 @@ def test_dry_run_sends_and_records_nothing(vault, server, stage, rng):
 def test_no_path_and_bad_dates_are_refused(server, stage):
     assert server.backup().status == USAGE
     assert server.backup('/etc/hostname', '--retain-until', 'tomorrow').status == USAGE
+    assert server.backup('/etc/hostname', '--retain-until', '2020-01-01').status == USAGE
     missing = server.backup(stage.path('no', 'such'))
     assert missing.status == FAILED and missing.code == 900702 and 'no/such' in missing.error['message']
 

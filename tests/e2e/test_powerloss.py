@@ -29,7 +29,7 @@ def recording():
 def moments(loss, rng):
     """(operations done, what became of the unsynced ones): spread evenly, all choices in turn, and the very end."""
     count = len(loss)
-    assert count > 50, f'only {count} operations were recorded'
+    assert count > 15, f'only {count} operations were recorded'
     out = [(count, 'lost'), (count, 'kept')]
     for i in range(LOSSES - 2):
         low, high = i * count // (LOSSES - 2), (i + 1) * count // (LOSSES - 2)
@@ -74,7 +74,8 @@ def test_vault(stage, agent, recording, rng):
         result = vault.command('rebuild', recorded)
         assert result.status in (DONE, WARNINGS), f'{what}: {result}'
         vault.start()
-        found = [p['id'] for p in server.points()]
+        # The agent knows the newest point; when the power went before that, it says so (3).
+        found = [p['id'] for p in server.run('points').ok(DONE, WARNINGS).document]
         must = [point for end, point in reported if end <= prefix]
         assert found[:len(must)] == must, f'{what}: committed points are gone: {found} instead of {must}'
         for point in found:

@@ -452,6 +452,14 @@ static void test_damage(void **state) {
     assert_string_equal(f->last_damaged, "/src/big");
     assert_int_equal(result.damaged, 1);
     struct stat st;
+    char dest[128];
+    snprintf(dest, sizeof dest, "%s/stripped", f->dest);
+    cf_restore_options strip = opt;
+    strip.to = dest;
+    strip.strip = true;
+    good(cf_restore(f->reader, f->point, &strip, &result));
+    assert_string_equal(f->last_damaged, "/src/big"); /* as in the point, also here */
+    f->damaged = 1;
     assert_int_not_equal(stat(at(f, "src/big"), &st), 0);
     expect_file(at(f, "src/tail"), "the end", 7);
     assert_int_equal(leftovers(f->dest), 0);

@@ -113,6 +113,9 @@ static void test_rate(void **state) {
     assert_int_equal(cf_err_code(err), CF_ERR_RATE_LIMITED);
     assert_int_equal(cf_err_retry_after(err), 30);
     cf_err_free(err);
+    cf_rate_give_back(rate, &one, 2);
+    OK(cf_rate_take(rate, &one, 31000));
+    OK(cf_rate_take(rate, &one, 31000));
     OK(cf_rate_take(rate, &two, 31000));
     FAILS(CF_ERR_RATE_LIMITED, cf_rate_take(rate, &one, 60999));
     OK(cf_rate_take(rate, &one, 61000));
