@@ -135,6 +135,18 @@ static inline cf_span slot_text(const cf_scan_folder *folder, const cf_scan_slot
 
 /* list.c: task of a cf_scan_folder */
 cf_err *cf_folder_process(cf_scan_lane *lane, cf_scan_folder *folder);
+/* stream.c: content, taken one data extent after the other as one stream of bytes. */
+typedef struct cf_scan_stream {
+    int fd;
+    const char *name;
+    const cf_sparse_extents *extents;
+    size_t index;      /* current extent */
+    uint64_t position; /* within it */
+} cf_scan_stream;
+/* Reads, cuts and stores all of it into lane->content; *bytes: how many there were. A failure to read is put into
+ * *unreadable instead. expected: bytes that there should be. */
+cf_err *cf_scan_store_content(cf_scan_lane *lane, cf_scan_stream *from, uint64_t expected, uint64_t *bytes,
+                              cf_err **unreadable);
 /* file.c: a new or changed object that is no folder. */
 cf_err *cf_file_process(cf_scan_lane *lane, cf_scan_folder *folder, size_t slot_index);
 /* finish.c: everything below is done. */

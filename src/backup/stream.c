@@ -144,7 +144,8 @@ static cf_err *store_with_thread(cf_scan_lane *lane, ahead *work, uint64_t *byte
     return err;
 }
 
-cf_err *cf_scan_store_content(cf_scan_lane *lane, cf_scan_stream *from, uint64_t expected, uint64_t *bytes, cf_err **unreadable) {
+cf_err *cf_scan_store_content(cf_scan_lane *lane, cf_scan_stream *from, uint64_t expected, uint64_t *bytes,
+                              cf_err **unreadable) {
     *bytes = 0;
     if (expected < AHEAD_MIN) return store_alone(lane, from, bytes, unreadable);
     if (!lane->second_buffer) lane->second_buffer = malloc(READ_BUFFER);

@@ -37,6 +37,22 @@ static json_t *sources_json(const cf_root *root) {
     return list;
 }
 
+/* Where a path is not UTF-8: all of them exactly, in base64; else null. */
+static json_t *exact_sources_json(const cf_root *root) {
+    bool exact = false;
+    for (size_t i = 0; i < root->source_count; i++) exact |= !cf_utf8_valid(root->sources[i]);
+    if (!exact) return json_null();
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < root->source_count; i++) {
+        CF_AUTO_FREE char *text = cf_base64_encode(root->sources[i]);
+        if (!text || json_array_append_new(list, json_string(text)) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
 static const char *status_of(const cf_point_row *row) {
     if (row->status[0]) return row->status;
     return row->summary.with_warnings ? "completed_with_warnings" : "completed";
@@ -46,10 +62,11 @@ static const char *status_of(const cf_point_row *row) {
 static json_t *row_json(const cf_reading *reading, const cf_point_row *row, const cf_point *point) {
     const cf_summary *s = &row->summary;
     cf_time started = {(int64_t)s->started, 0};
-    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s, s:I}", "id",
+    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s, s:I}", "id",
                      cf_json_hex(row->id.bytes, 32), "server", reading->access->server_name, "time",
                      cf_json_time(point ? point->root.time : started), "received", cf_json_time(row->received),
-                     "source", point ? sources_json(&point->root) : json_null(), "selection",
+                     "source", point ? sources_json(&point->root) : json_null(), "source_b64",
+                     point ? exact_sources_json(&point->root) : json_null(), "selection",
                      s->selection == CF_SELECTION_POLICY ? "policy" : "manual", "files", (json_int_t)s->files,
                      "directories", (json_int_t)s->directories, "bytes", (json_int_t)s->bytes, "bytes_stored",
                      (json_int_t)s->bytes_stored, "warnings", (json_int_t)s->warnings, "tags", tags_json(row->tags),

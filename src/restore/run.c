@@ -1,11 +1,14 @@
 #include "restore/run.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/text.h"
+#include "os/fail.h"
 
 /* Put together from the end: a deep tree must not cost a whole path for each of its folders. */
 void cf_restorer_path(const cf_target *target, cf_span name, cf_buf *out) {
@@ -162,12 +165,14 @@ static void run_init(cf_restorer *run) {
     pthread_mutex_init(&run->links_lock, NULL);
     for (size_t i = 0; i < CF_FILE_LOCKS; i++) pthread_mutex_init(&run->file_lock[i], NULL);
     run->tail = &run->head;
+    run->sync_fd = -1;
     run->files_open_max = open_files_max();
     run->apply = (cf_meta_apply_options){.no_acl = run->options->no_acl, .numeric_ids = run->options->numeric_ids};
     copy_prefix(run->point, run->copy_prefix);
 }
 
 static void run_wipe(cf_restorer *run) {
+    if (run->sync_fd >= 0) close(run->sync_fd);
     cf_select_free(run->select);
     cf_links_wipe(run);
     cf_lane_state_wipe(&run->self);
@@ -201,6 +206,14 @@ static cf_err *check_used(const cf_restorer *run) {
     return cf_fail(CF_ERR_NOT_IN_POINT, "nothing in the recovery point matches %s", text ? text : "a pattern");
 }
 
+/* "Restored" is said of what survives a power loss. In place, other file systems may lie below. */
+static cf_err *make_durable(cf_restorer *run) {
+    if (run->sync_fd < 0) return NULL;
+    if (syncfs(run->sync_fd) < 0) return cf_os_fail(errno, "sync", "the destination");
+    if (!run->options->to) sync();
+    return NULL;
+}
+
 cf_err *cf_restore(cf_reader *reader, const cf_point *point, const cf_restore_options *options,
                    cf_restore_result *result) {
     *result = (cf_restore_result){0};
@@ -223,6 +236,7 @@ cf_err *cf_restore(cf_reader *reader, const cf_point *point, const cf_restore_op
     cf_restorer_late_apply(run);
     cf_restorer_meta_summary(run);
     if (!err) err = check_used(run);
+    if (!err) err = make_durable(run);
     result->bytes_fetched = cf_reader_fetched(reader) - fetched_before;
     run_wipe(run);
     free(run);

@@ -110,6 +110,7 @@ struct cf_restorer {
     char copy_prefix[48]; /* "2026-11-20 22-30" */
     cf_select *select;
     cf_target *top;
+    int sync_fd; /* the topmost folder, until what was restored is on the disk; -1 */
     size_t files_open_max;
 
     cf_lane_state self; /* the planner's own contexts */

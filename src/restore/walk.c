@@ -364,6 +364,7 @@ static cf_err *open_top(cf_restorer *run) {
         run->top->fresh = true;
     }
     run->top->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (run->top->fd >= 0 && !options->dry_run) run->sync_fd = fcntl(run->top->fd, F_DUPFD_CLOEXEC, 3);
     if (run->top->fd < 0 && !(options->dry_run && errno == ENOENT))
         return cf_fail_errno(CF_ERR_DESTINATION_REFUSED, errno, "%s", path);
     if (options->to && !options->dry_run && access(path, W_OK) < 0)

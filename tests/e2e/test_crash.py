@@ -18,9 +18,10 @@ from harness import DONE, WARNINGS
 
 KILLS = int(os.environ.get('COFFER_KILLS', '2000' if os.environ.get('COFFER_LONG') else '50'))
 AT_LEAST = 5 if KILLS >= 50 else 1
-CALLS = 'pwrite64,pwritev,write,writev,fsync,fdatasync,rename,renameat,renameat2,link,linkat,ftruncate,unlink,unlinkat,openat,msync'
+CALLS = 'pwrite64,pwritev,write,writev,fsync,fdatasync,rename,renameat,renameat2,link,linkat,ftruncate,unlink,unlinkat,msync'
 SENDS = 'sendto,sendmsg,write,writev'
-PLACES = ['agent at a random moment', 'vault at a random moment', 'upload (vault)', 'upload (agent)', 'commit', 'index write']
+PLACES = ['agent at a random moment', 'vault at a random moment', 'upload (vault)', 'upload (agent)', 'commit', 'database write',
+          'index write']
 
 pytestmark = pytest.mark.skipif(os.system('command -v strace >/dev/null') != 0, reason='needs strace')
 
@@ -95,9 +96,11 @@ class Story:
                 self.where[place, re.sub(r'^\d+ +(\w+)\(.*', r'\1', call)] += 1
         else:
             if place == 'commit':
-                paths, last = [self.server_folder('points'), self.vault.database, self.vault.database + '-wal'], 12
+                paths, last = [self.server_folder('points')], 3            # rename and fsync of the point
+            elif place == 'database write':
+                paths, last = [self.vault.database, self.vault.database + '-wal'], 12
             else:
-                paths, last = [self.server_folder('packs')], 4
+                paths, last = [self.server_folder('packs')], 4             # rename and fsync of each pack
             self.vault.stop()
             try:
                 self.vault.start(wrapper=killer(self.log, CALLS, self.rng.randrange(1, last), paths))

@@ -17,7 +17,9 @@ LOSSES = int(os.environ.get('COFFER_POWER_LOSSES', '400' if os.environ.get('COFF
 @pytest.fixture(scope='module')
 def recording():
     """A build that records."""
-    folder = os.environ.get('COFFER_RECORD_BUILD', harness.BUILD.rstrip('/') + '-record')
+    if 'COFFER_RECORD_BUILD' in os.environ:                                   # one that is built already
+        return os.environ['COFFER_RECORD_BUILD']
+    folder = harness.BUILD.rstrip('/') + '-record'
     if not shutil.which('meson'):
         pytest.skip('needs meson, to build with -Dos_record=true')
     if not os.path.exists(os.path.join(folder, 'build.ninja')):
@@ -80,7 +82,7 @@ def test_vault(stage, agent, recording, rng):
         assert found[:len(must)] == must, f'{what}: committed points are gone: {found} instead of {must}'
         for point in found:
             result = server.verify(point)
-            assert result.status == DONE, f'{what}: {result}'
+            assert result.status in (DONE, WARNINGS) and not result.summary['damaged'], f'{what}: {result}'
         checked += 1
         vault.stop()
     assert checked >= LOSSES // 2
