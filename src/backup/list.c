@@ -146,7 +146,8 @@ static cf_err *visit_folder(cf_scan_lane *lane, cf_scan_folder *parent, size_t i
         slot->child_base = base->child;
         keep_base(parent, slot, base);
     }
-    child->meta_unchanged = base && is_unchanged(lane->run, &base->stat, &slot->stat);
+    child->meta_unchanged =
+        base && is_unchanged(lane->run, &base->stat, &slot->stat) && cf_run_pairs_alive(lane->run, base->segments);
     child->task.next = *tasks;
     *tasks = &child->task;
     return NULL;

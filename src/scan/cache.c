@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
 #include "digest/digest.h"
+#include "os/dir.h"
 #include "os/file.h"
 
 /* Root file: "CFTC", u16 version, u16 0, server ID, selection ID, u64 generation (names the data file), point ID, scan
@@ -215,6 +217,27 @@ static void encode_root(const cf_cache *cache, const cf_cache_root *root, uint64
     cf_buf_put_u64(out, cf_xxh3_64(cf_buf_span(out), 0));
 }
 
+/* Data files of this selection that the root file does not name: the one before, and what damage left behind. */
+static cf_err *remove_others(const cf_cache *cache, uint64_t generation) {
+    char keep[96];
+    data_name(cache, generation, keep);
+    size_t prefix = strlen(cache->root_name) - strlen("root");
+    CF_AUTO_FD int fd = openat(cache->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return cf_fail_errno(CF_ERR_IO, errno, "the scratch folder");
+    CF_AUTO(cf_dir) dir = NULL;
+    CF_TRY(cf_dir_new(&dir));
+    CF_TRY(cf_dir_start(dir, fd, "the scratch folder"));
+    for (;;) {
+        cf_dir_entry entry;
+        bool more = false;
+        CF_TRY(cf_dir_next(dir, &entry, &more));
+        if (!more) return NULL;
+        bool ours = strncmp(entry.name, cache->root_name, prefix) == 0;
+        if (!ours || strcmp(entry.name, cache->root_name) == 0 || strcmp(entry.name, keep) == 0) continue;
+        CF_TRY(cf_file_remove(cache->dirfd, entry.name, NULL));
+    }
+}
+
 cf_err *cf_cache_commit(cf_cache *cache, const cf_cache_root *root, cf_span map) {
     uint64_t generation = cache->generation + (cache->rewriting ? 1 : 0);
     CF_AUTO_BUF cf_buf bytes;
@@ -224,10 +247,5 @@ cf_err *cf_cache_commit(cf_cache *cache, const cf_cache_root *root, cf_span map)
     /* Blocks are not synced: each carries its sum, and one that a power loss ate is read anew. */
     cf_span all = cf_buf_span(&bytes);
     CF_TRY(cf_file_write_durable(cache->dirfd, cache->root_name, &all, 1, 0600));
-    if (cache->rewriting && cache->generation > 0) {
-        char old[96];
-        data_name(cache, cache->generation, old);
-        CF_TRY(cf_file_remove(cache->dirfd, old, NULL));
-    }
-    return NULL;
+    return cache->rewriting ? remove_others(cache, generation) : NULL;
 }
