@@ -2,6 +2,8 @@
 import csv
 import html
 import os
+import re
+import shutil
 import statistics
 
 from lib.workloads import COFFER, WORKLOADS, judge, ratios
@@ -9,7 +11,7 @@ from lib.workloads import COFFER, WORKLOADS, judge, ratios
 FIELDS = ['workload', 'step', 'tool', 'round', 'wall', 'user', 'system', 'service_cpu', 'cpu', 'rss', 'service_rss', 'stored', 'sent']
 TEXTS = ('workload', 'step', 'tool')
 COLOURS = {'coffer': '#0b6e4f', 'restic': '#c8553d', 'restic-rclone': '#e0957f', 'restic-new': '#8f2d18', 'borg': '#3d5a98',
-           'borg-zstd3': '#8ea3d2', 'borg2': '#1f2f57', 'kopia': '#8a6d3b', 'cp -a': '#888888'}
+           'borg-zstd3': '#8ea3d2', 'borg2': '#1f2f57', 'kopia': '#8a6d3b', 'cp -a': '#888888', 'cp -a, sync': '#aaaaaa'}
 
 
 def write_csv(path, rows):
@@ -24,6 +26,15 @@ def read_csv(path):
     with open(path, newline='') as f:
         return [{k: v if k in TEXTS else int(v) if k == 'round' else float(v) if v else None for k, v in row.items()}
                 for row in csv.DictReader(f)]
+
+
+def measured_on(path):
+    """When and where a CSV file was made: the first line of the report beside it."""
+    try:
+        with open(os.path.join(os.path.dirname(path), 'report.md')) as f:
+            return f.readline().strip()
+    except FileNotFoundError:
+        return 'not known when and where'
 
 
 def groups(rows):
@@ -176,3 +187,29 @@ def plots(rows, folder, log):
     if judge(rows):
         with open(os.path.join(folder, 'targets.svg'), 'w') as f:
             f.write(svg_targets(rows))
+
+
+BEGIN, END = '<!-- bench/run --page -->', '<!-- end of bench/run --page -->'
+
+
+def write_page(page, where, rows, results):
+    """Replaces what stands between the two marks of a page; the plots that it shows are copied beside it."""
+    names = ['targets.svg'] + [f'{w.lower()}-{field}.svg' for w in sorted({r['workload'] for r in rows}, key=lambda w: int(w[1:]))
+                               for field in ('wall', 'sent', 'rss') if field == 'wall' or (w, field) in (('W1', 'sent'), ('W1', 'rss'), ('W4', 'sent'))]
+    folder = os.path.join(os.path.dirname(page), 'plots')
+    os.makedirs(folder, exist_ok=True)
+    for name in names:
+        shutil.copy(os.path.join(results, name), folder)
+    rounds = {}
+    for row in rows:
+        if row['step'] != 'first':
+            rounds[row['workload']] = max(rounds.get(row['workload'], 0), row['round'] + 1)
+    times = ', '.join(f'{w}: {n}' for w, n in sorted(rounds.items(), key=lambda item: int(item[0][1:])))
+    parts = [f'{where}\n\nRounds: {times}.', '### Targets, and how near they are', verdicts(rows).strip(), '![targets](plots/targets.svg)', tables(rows).strip(),
+             '### Plots\n\nBars are medians, lines go from the smallest to the largest round.', '\n'.join(f'![{n[:-4]}](plots/{n})' for n in names[1:])]
+    with open(page) as f:
+        old = f.read()
+    if not re.search(f'{BEGIN}.*{END}', old, re.DOTALL):
+        raise ValueError(f'{page} has no place for the tables: {BEGIN} ... {END}')
+    with open(page, 'w') as f:
+        f.write(old.split(BEGIN)[0] + BEGIN + '\n' + '\n\n'.join(parts) + '\n' + END + old.split(END, 1)[1])

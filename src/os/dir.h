@@ -49,5 +49,8 @@ cf_err *cf_dir_empty(int fd, const char *name, bool *empty) __attribute__((warn_
  * stays, as does then what holds it. A path that does not exist is fine. Uses a bounded number of
  * descriptors whatever the depth.                                                                     */
 cf_err *cf_dir_remove_tree(int dirfd, const char *path) __attribute__((warn_unused_result));
+/* cf_dir_remove_tree_forced: the same, and what is marked immutable or append-only goes too, where that is allowed
+ * (but for the folder that holds path's last part: its flags are the caller's).                        */
+cf_err *cf_dir_remove_tree_forced(int dirfd, const char *path) __attribute__((warn_unused_result));
 
 #endif

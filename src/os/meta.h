@@ -98,5 +98,7 @@ cf_err *cf_meta_apply(cf_meta_store *store, int dirfd, const char *name, int fd,
 /* cf_meta_clear_flags: take away "immutable" and "append only" so that an existing object can be changed
  * or removed; no effect where there are none. *had: the flags that were taken away (may be NULL).      */
 cf_err *cf_meta_clear_flags(int fd, const char *name, uint32_t *had) __attribute__((warn_unused_result));
+/* cf_meta_set_flags: give back what cf_meta_clear_flags took away.                                     */
+cf_err *cf_meta_set_flags(int fd, const char *name, uint32_t had) __attribute__((warn_unused_result));
 
 #endif

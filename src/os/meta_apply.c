@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -22,7 +23,17 @@ typedef struct applying {
     const cf_meta_apply_options *options;
     cf_meta_warnings *warnings;
     bool foreign; /* the owner could not be set: then no set-user-ID and the like for whoever owns it now */
+    bool known;   /* now is what the object has ...                                                    */
+    bool touched; /* ... but for its mode, which something done since may have changed                 */
+    struct stat now;
 } applying;
+
+/* What is right already is not set again: it costs a call, and an ordinary user may not be allowed to. */
+static void look(applying *self) {
+    const cf_os_object *object = &self->object;
+    self->known = object->fd >= 0 ? fstat(object->fd, &self->now) == 0
+                                  : fstatat(object->dirfd, object->name, &self->now, AT_SYMLINK_NOFOLLOW) == 0;
+}
 
 static int chown_object(const cf_os_object *object, uid_t uid, gid_t gid) {
     if (object->fd >= 0) return fchown(object->fd, uid, gid);
@@ -35,6 +46,8 @@ static void apply_owner(applying *self) {
         uid = cf_owners_user_id(self->store->owners, self->meta->user, uid);
         gid = cf_owners_group_id(self->store->owners, self->meta->group, gid);
     }
+    if (self->known && self->now.st_uid == uid && self->now.st_gid == gid) return;
+    self->touched = true; /* set-user-ID may go */
     if (chown_object(&self->object, uid, gid) == 0) return;
     self->foreign = true;
     cf_meta_warn(self->warnings, CF_META_OWNER, errno);
@@ -56,6 +69,25 @@ static bool grants(cf_span name) { /* attributes that say who may do what */
            is(name, "security.capability");
 }
 
+/* The store's list is what remove_extra read. */
+static bool is_listed(const applying *self, const char *name) {
+    const char *at = (const char *)self->store->list.data;
+    for (size_t left = self->store->list.size, size; left > 0; left -= size + 1, at += size + 1) {
+        size = strnlen(at, left);
+        if (size == left) return false;
+        if (strcmp(at, name) == 0) return true;
+    }
+    return false;
+}
+
+static bool has_already(applying *self, const char *name, cf_span value) {
+    if (!is_listed(self, name)) return false;
+    CF_AUTO_FREE uint8_t *now = malloc(value.size + 1); /* one more: a longer value is told apart */
+    if (!now) return false;
+    ssize_t got = cf_os_xattr_get(&self->object, name, now, value.size + 1);
+    return got >= 0 && cf_span_equal(cf_span_of(now, (size_t)got), value);
+}
+
 static void set_one(applying *self, const cf_xattr *xattr) {
     char name[XATTR_NAME_MAX + 1];
     size_t size = xattr->name.size < sizeof name ? xattr->name.size : sizeof name - 1;
@@ -65,10 +97,12 @@ static void set_one(applying *self, const cf_xattr *xattr) {
         cf_meta_warn_xattr(self->warnings, name, EINVAL);
         return;
     }
+    if (has_already(self, name, xattr->value)) return;
     if (self->foreign && strcmp(name, "security.capability") == 0) {
         cf_meta_warn_xattr(self->warnings, name, EPERM);
         return;
     }
+    if (starts(xattr->name, "system.")) self->touched = true; /* an ACL has the permissions of the mode in it */
     if (cf_os_xattr_set(&self->object, name, xattr->value.data, xattr->value.size) < 0)
         cf_meta_warn_xattr(self->warnings, name, errno);
 }
@@ -99,12 +133,14 @@ static bool removable(const applying *self, cf_span name) {
 static void remove_extra(applying *self) {
     cf_buf *list = &self->store->list;
     int err_no = cf_os_xattr_list_all(&self->object, list);
+    if (err_no) cf_buf_reset(list);
     if (err_no) return; /* a file system without attributes; setting some will say so */
     const char *name = (const char *)list->data;
     for (size_t left = list->size; left > 0;) {
         size_t size = strnlen(name, left);
         if (size == left) break; /* without its NUL: not a list */
         cf_span span = cf_span_of(name, size);
+        if (starts(span, "system.")) self->touched = true;
         if (removable(self, span) && !in_meta(self->meta, span) && cf_os_xattr_remove(&self->object, name) < 0 &&
             errno != ENODATA)
             cf_meta_warn_xattr(self->warnings, name, errno);
@@ -130,6 +166,8 @@ static void apply_mode(applying *self) {
         cf_meta_warn(self->warnings, CF_META_MODE, EPERM);
         mode &= ~06000u;
     }
+    if (self->touched) look(self);
+    if (self->known && (self->now.st_mode & 07777u) == mode) return;
     const cf_os_object *object = &self->object;
     int result =
         object->fd >= 0 ? fchmod(object->fd, mode) : fchmodat(object->dirfd, object->name, mode, AT_SYMLINK_NOFOLLOW);
@@ -138,6 +176,9 @@ static void apply_mode(applying *self) {
 
 static cf_err *apply_mtime(applying *self) {
     const cf_time mtime = self->meta->mtime;
+    if (self->known && self->now.st_mtim.tv_sec == mtime.seconds &&
+        self->now.st_mtim.tv_nsec == (long)mtime.nanoseconds)
+        return NULL;
     const struct timespec times[2] = {{0, UTIME_OMIT}, {mtime.seconds, (long)mtime.nanoseconds}};
     const cf_os_object *object = &self->object;
     int result = object->fd >= 0 ? futimens(object->fd, times)
@@ -209,6 +250,7 @@ cf_err *cf_meta_apply(cf_meta_store *store, int dirfd, const char *name, int fd,
                      .warnings = warnings};
     /* Changing the owner takes away set-user-ID and capabilities, so it comes first; attributes of the user
      * namespace need write permission, so they come before the mode. */
+    look(&self);
     if (!options->no_acl) apply_owner(&self);
     remove_extra(&self);
     apply_xattrs(&self, false);
@@ -227,6 +269,13 @@ cf_err *cf_meta_clear_flags(int fd, const char *name, uint32_t *had) {
         if (found && !set_flags(fd, flags & ~found)) return cf_os_fail(errno, "make changeable", name);
     }
     if (had) *had = found;
+    return NULL;
+}
+
+cf_err *cf_meta_set_flags(int fd, const char *name, uint32_t had) {
+    unsigned flags = 0;
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0 || ((flags & had) != had && !set_flags(fd, flags | had)))
+        return cf_os_fail(errno, "make unchangeable again", name);
     return NULL;
 }
 

@@ -10,6 +10,7 @@
 #include "os/fail.h"
 #include "os/file.h"
 #include "os/hooks.h"
+#include "os/meta.h"
 #include "os/mounts.h"
 #include "os/path.h"
 #include "os/stat.h"
@@ -26,7 +27,43 @@ typedef struct remover {
     size_t count, capacity;
     int fd; /* of the deepest level */
     uint64_t device, mount_id;
+    bool force; /* immutable and append-only objects too */
 } remover;
+
+/* Takes the flags away that forbid removing it; true when it had some. Only files and folders are opened. */
+static bool unlock(int folder, const char *name) {
+    cf_stat stat;
+    uint32_t had = 0;
+    cf_err *err = cf_os_stat(folder, name, &stat);
+    if (!err && (stat.type == CF_TYPE_FILE || stat.type == CF_TYPE_DIRECTORY)) {
+        CF_AUTO_FD int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0) err = cf_meta_clear_flags(fd, name, &had);
+    }
+    if (err) had = 0;
+    cf_err_free(err); /* removing it fails again and says why */
+    return had != 0;
+}
+
+/* Both flags are on the object itself or on the folder that holds it; the folder's went when it was entered. */
+static int unlink_forced(int folder, const char *name, bool force) {
+    int result = cf_sys_unlink(folder, name);
+    if (result == 0 || errno != EPERM || !force) return result;
+    if (!unlock(folder, name)) {
+        errno = EPERM;
+        return -1;
+    }
+    return cf_sys_unlink(folder, name);
+}
+
+static int rmdir_forced(int folder, const char *name, bool force) {
+    int result = cf_sys_rmdir(folder, name);
+    if (result == 0 || errno != EPERM || !force) return result;
+    if (!unlock(folder, name)) {
+        errno = EPERM;
+        return -1;
+    }
+    return cf_sys_rmdir(folder, name);
+}
 
 static cf_err *push(remover *self, const char *name, const cf_stat *stat) {
     if (self->count == self->capacity) {
@@ -52,6 +89,7 @@ static cf_err *enter(remover *self, const char *name) {
         return err;
     }
     CF_TRY(push(self, name, &stat));
+    if (self->force) CF_TRY(cf_meta_clear_flags(fd, name, NULL));
     close(self->fd);
     self->fd = fd;
     fd = -1;
@@ -85,11 +123,11 @@ static cf_err *empty_level(remover *self, bool *sub) {
         CF_TRY(cf_dir_next(self->dir, &entry, &more));
         if (!more) return NULL;
         if (entry.type != CF_TYPE_DIRECTORY) {
-            if (cf_sys_unlink(self->fd, entry.name) == 0 || errno == ENOENT) continue;
+            if (unlink_forced(self->fd, entry.name, self->force) == 0 || errno == ENOENT) continue;
             if (errno != EISDIR && errno != EPERM) return cf_os_fail(errno, "remove", entry.name);
             if (entry.type != 0) return cf_os_fail(errno, "remove", entry.name);
         }
-        if (cf_sys_rmdir(self->fd, entry.name) == 0) continue; /* most often empty already, or full */
+        if (rmdir_forced(self->fd, entry.name, self->force) == 0) continue; /* most often empty already, or full */
         if (errno != ENOTEMPTY && errno != EEXIST && errno != EBUSY) return cf_os_fail(errno, "remove", entry.name);
         *sub = true;
         return enter(self, entry.name);
@@ -113,8 +151,8 @@ static cf_err *remove_levels(remover *self, int top_fd) {
 }
 
 /* What is below the folder name in parent, then the folder itself. */
-static cf_err *remove_folder(int parent, const char *name) {
-    remover self = {.fd = -1};
+static cf_err *remove_folder(int parent, const char *name, bool force) {
+    remover self = {.fd = -1, .force = force};
     cf_stat above, stat;
     CF_TRY(cf_os_stat(parent, "", &above));
     CF_TRY(cf_os_open_folder(parent, name, &self.fd, &stat));
@@ -125,6 +163,7 @@ static cf_err *remove_folder(int parent, const char *name) {
         err = cf_os_fail(EXDEV, "remove", name);
         cf_err_set_reason(err, "mounted");
     }
+    if (!err && force) err = cf_meta_clear_flags(self.fd, name, NULL);
     if (!err) err = push(&self, name, &stat);
     if (!err) err = remove_levels(&self, parent);
     while (self.count > 0) free(self.levels[--self.count].name);
@@ -134,22 +173,30 @@ static cf_err *remove_folder(int parent, const char *name) {
     return err;
 }
 
-static cf_err *remove_any(int parent, const char *name) {
-    if (cf_sys_unlink(parent, name) == 0 || errno == ENOENT) return NULL;
+static cf_err *remove_any(int parent, const char *name, bool force) {
+    if (unlink_forced(parent, name, force) == 0 || errno == ENOENT) return NULL;
     if (errno != EISDIR && errno != EPERM) return cf_os_fail(errno, "remove", name);
-    if (cf_sys_rmdir(parent, name) == 0) return NULL;
+    if (rmdir_forced(parent, name, force) == 0) return NULL;
     if (errno != ENOTEMPTY && errno != EEXIST && errno != EBUSY) return cf_os_fail(errno, "remove", name);
-    return remove_folder(parent, name);
+    return remove_folder(parent, name, force);
 }
 
-cf_err *cf_dir_remove_tree(int dirfd, const char *path) {
+static cf_err *remove_path(int dirfd, const char *path, bool force) {
     cf_os_parent parent;
     CF_AUTO(cf_err) err = cf_os_parent_open(dirfd, path, &parent);
     if (cf_err_code(err) == CF_ERR_NOT_FOUND) return NULL;
     if (err) return cf_take(err);
-    err = remove_any(parent.fd, parent.leaf);
+    err = remove_any(parent.fd, parent.leaf, force);
     cf_os_parent_close(&parent);
     return cf_take(err);
+}
+
+cf_err *cf_dir_remove_tree(int dirfd, const char *path) {
+    return remove_path(dirfd, path, false);
+}
+
+cf_err *cf_dir_remove_tree_forced(int dirfd, const char *path) {
+    return remove_path(dirfd, path, true);
 }
 
 /* Removes one temporary file unless a writer holds its lock. */

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "os/dir.h"
 #include "restore/run.h"
+#include "restore/strip.h"
 
 enum { READERS_OPEN = 48, COMPARING_MAX = 128, OPEN_BYTES_MAX = 24 << 20 };
 
@@ -24,63 +25,9 @@ struct walk {
     cf_restorer *run;
     struct frame *stack;
     size_t depth, room;
-    cf_buf path;          /* of the entry at hand */
-    const cf_span *strip; /* paths that are left off; NULL: none */
-    size_t strip_count;
+    cf_buf path; /* of the entry at hand */
+    cf_strip strip;
 };
-
-/* ---- Strip ---- */
-
-static bool proper_parent(cf_span path, cf_span of) {
-    if (path.size == 1) return of.size > 1;
-    return of.size > path.size && memcmp(path.data, of.data, path.size) == 0 && of.data[path.size] == '/';
-}
-
-/* Does this folder of the point stand for the destination itself? */
-static bool stripped(const struct walk *walk, cf_span path, bool *is_source) {
-    *is_source = false;
-    for (size_t i = 0; i < walk->strip_count; i++)
-        if (cf_span_equal(path, walk->strip[i])) {
-            *is_source = true;
-            return walk->strip_count == 1;
-        }
-    for (size_t i = 0; i < walk->strip_count; i++)
-        if (proper_parent(path, walk->strip[i])) return true;
-    return false;
-}
-
-static cf_span last_name(cf_span path) {
-    size_t start = path.size;
-    while (start > 0 && path.data[start - 1] != '/') start--;
-    return cf_span_of(path.data + start, path.size - start);
-}
-
-static cf_err *strip_paths(struct walk *walk) {
-    const cf_restore_options *options = walk->run->options;
-    if (!options->strip) return NULL;
-    bool plain = options->pattern_count > 0;
-    for (size_t i = 0; i < options->pattern_count; i++) {
-        cf_span pattern = options->patterns[i];
-        if (pattern.size == 0 || pattern.data[0] != '/') plain = false;
-        for (size_t j = 0; j < pattern.size; j++)
-            if (strchr("*?[\\", pattern.data[j])) plain = false;
-    }
-    size_t count = plain ? options->pattern_count : walk->run->point->root.source_count;
-    const cf_span *from = plain ? options->patterns : walk->run->point->root.sources;
-    cf_span *list = calloc(count + 1, sizeof *list);
-    if (!list) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for paths");
-    walk->strip = list;
-    walk->strip_count = count;
-    for (size_t i = 0; i < count; i++) {
-        list[i] = from[i];
-        while (list[i].size > 1 && list[i].data[list[i].size - 1] == '/') list[i].size--;
-        for (size_t j = 0; j < i; j++)
-            if (cf_span_equal(last_name(list[i]), last_name(list[j])))
-                return cf_fail(CF_ERR_BAD_USAGE, "with --strip two of the paths would both be named %.*s",
-                               (int)last_name(list[i]).size, (const char *)last_name(list[i]).data);
-    }
-    return NULL;
-}
 
 /* ---- The stack ---- */
 
@@ -139,7 +86,7 @@ static cf_err *enter(struct walk *walk, cf_target *parent, const cf_entry *entry
                      cf_target **target, bool *in) {
     bool is_source = false;
     *in = true;
-    if (walk->strip && stripped(walk, path, &is_source))
+    if (cf_strip_here(&walk->strip, path, &is_source))
         return cf_restorer_alias(walk->run, parent, entry, is_source, target);
     CF_TRY(cf_restorer_folder(walk->run, parent, entry, meant, target, in));
     if (*in) cf_restorer_count(walk->run, &walk->run->result->directories, 1);
@@ -378,7 +325,7 @@ cf_err *cf_restorer_walk(cf_restorer *run) {
     cf_buf_put_u8(&walk.path, '/');
     cf_progress_phase(run->options->progress, "restoring");
     cf_err *err = open_top(run);
-    if (!err) err = strip_paths(&walk);
+    if (!err) err = cf_strip_init(run->options, run->point, &walk.strip);
     if (!err) {
         cf_target_hold(run->top);
         cf_target_begin(run->top);
@@ -395,7 +342,7 @@ cf_err *cf_restorer_walk(cf_restorer *run) {
         run->top = NULL;
     }
     free(walk.stack);
-    free((void *)(uintptr_t)walk.strip);
+    cf_strip_wipe(&walk.strip);
     cf_buf_wipe(&walk.path);
     return NULL;
 }

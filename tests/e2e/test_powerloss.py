@@ -11,7 +11,7 @@ import harness
 import powerloss
 from harness import DONE, WARNINGS
 
-LOSSES = int(os.environ.get('COFFER_POWER_LOSSES', '400' if os.environ.get('COFFER_LONG') else '20'))
+LOSSES = int(os.environ.get('COFFER_POWER_LOSSES', '400' if os.environ.get('COFFER_LONG') else '40'))
 
 
 @pytest.fixture(scope='module')

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "base/text.h"
 #include "build_repo.h"
 #include "os/dir.h"
+#include "restore/extra.h"
 #include "restore/restore.h"
 #include "restore/select.h"
 #include "restore/verify.h"
@@ -721,6 +723,217 @@ static void test_patterns(void **state) {
     }
 }
 
+/* ---- What is extra ---- */
+
+static bool there(const fixture *f, const char *path) {
+    struct stat st;
+    return lstat(at(f, path), &st) == 0;
+}
+
+static void plant(const fixture *f) {
+    assert_int_equal(mkdir(at(f, "src/new"), 0700), 0);
+    assert_int_equal(mkdir(at(f, "src/new/below"), 0700), 0);
+    put_file(at(f, "src/new/below/file"), "x");
+    put_file(at(f, "src/many/extra"), "x");
+    assert_int_equal(symlink(f->dest, at(f, "src/other/loop")), 0);
+    put_file(at(f, "beside"), "above the source: not ours");
+    assert_int_equal(mkfifo(at(f, "src/sock"), 0600), 0); /* the point has a socket of this name */
+}
+
+static void expect_planted(const fixture *f, bool kept) {
+    assert_int_equal(there(f, "src/new/below/file"), kept);
+    assert_int_equal(there(f, "src/new"), kept);
+    assert_int_equal(there(f, "src/many/extra"), kept);
+    assert_int_equal(there(f, "src/other/loop"), kept);
+    assert_true(there(f, "beside") && there(f, "src/sock"));
+}
+
+static cf_extras *found(fixture *f, const cf_restore_options *opt, size_t count) {
+    cf_extras *extras;
+    good(cf_extras_find(f->reader, f->point, opt, NULL, 0, &extras));
+    assert_int_equal(cf_extras_count(extras), count);
+    return extras;
+}
+
+static void remove_found(cf_extras *extras, const cf_restore_options *opt, uint64_t want) {
+    uint64_t deleted = 0;
+    good(cf_extras_remove(extras, opt, NULL, &deleted));
+    assert_int_equal(deleted, want);
+    cf_extras_free(extras);
+}
+
+static fixture *setup_restored(cf_restore_options *opt) {
+    fixture *f = setup();
+    cf_restore_result result;
+    *opt = options(f);
+    opt->conflict = CF_CONFLICT_OVERWRITE;
+    good(cf_restore(f->reader, f->point, opt, &result));
+    return f;
+}
+
+static void test_extra(void **state) {
+    (void)state;
+    cf_restore_options opt;
+    cf_restore_result result;
+    fixture *f = setup_restored(&opt);
+    cf_extras_free(found(f, &opt, 0));
+    plant(f);
+    cf_extras *extras = found(f, &opt, 3);
+    CF_AUTO_BUF cf_buf path;
+    cf_buf_init(&path, 4096);
+    cf_file_type type;
+    good(cf_extras_path(extras, 0, &path, &type));
+    assert_true(cf_span_equal(cf_buf_span(&path), cf_span_text(at(f, "src/new"))));
+    assert_int_equal(type, CF_TYPE_DIRECTORY);
+    expect_planted(f, true);
+    good(cf_restore(f->reader, f->point, &opt, &result));
+    remove_found(extras, &opt, 3);
+    expect_planted(f, false);
+    expect_all(f); /* times of folders too */
+    assert_int_equal(f->warned, 0);
+    teardown(f);
+}
+
+static void test_extra_selected(void **state) {
+    (void)state;
+    cf_restore_options opt;
+    fixture *f = setup_restored(&opt);
+    plant(f);
+    cf_span patterns[] = {cf_span_text("/src/tail"), cf_span_text("file-*")};
+    opt.patterns = patterns;
+    opt.pattern_count = 2;
+    cf_extras_free(found(f, &opt, 0));
+    patterns[0] = cf_span_text("/src/many");
+    remove_found(found(f, &opt, 1), &opt, 1);
+    assert_true(!there(f, "src/many/extra") && there(f, "src/other/loop") && there(f, "src/new"));
+    /* A destination that stands for the source itself, and one that is not there. */
+    char dest[128];
+    snprintf(dest, sizeof dest, "%s/src/many", f->dest);
+    put_file(at(f, "src/many/extra"), "x");
+    opt.to = dest;
+    opt.strip = true;
+    opt.pattern_count = 1;
+    remove_found(found(f, &opt, 1), &opt, 1);
+    assert_true(!there(f, "src/many/extra") && there(f, "src/many/file-0001"));
+    opt.to = "/tmp/coffer-restored-nowhere";
+    cf_extras_free(found(f, &opt, 0));
+    /* An own folder, and what holds one. */
+    opt = options(f);
+    char own[2][128];
+    snprintf(own[0], sizeof own[0], "%s/src/new/below", f->dest);
+    snprintf(own[1], sizeof own[1], "%s/src/other", f->dest);
+    const char *const keep[] = {own[0], own[1], "/nowhere/at/all"};
+    cf_extras *extras;
+    good(cf_extras_find(f->reader, f->point, &opt, keep, 3, &extras));
+    assert_int_equal(cf_extras_count(extras), 0);
+    assert_int_equal(cf_extras_warnings(extras), 1);
+    cf_extras_report(extras, &opt);
+    assert_string_equal(f->last_warned, at(f, "src/new"));
+    cf_extras_free(extras);
+    teardown(f);
+}
+
+/* Between finding and removing: a folder becomes a link, an object another one. */
+static void test_extra_swapped(void **state) {
+    (void)state;
+    cf_restore_options opt;
+    fixture *f = setup_restored(&opt);
+    plant(f);
+    cf_extras *extras = found(f, &opt, 3);
+    char outside[] = "/tmp/coffer-outside-XXXXXX", victim[64];
+    assert_non_null(mkdtemp(outside));
+    snprintf(victim, sizeof victim, "%s/extra", outside);
+    put_file(victim, "untouched");
+    assert_int_equal(rename(at(f, "src/many"), at(f, "src/away")), 0);
+    assert_int_equal(symlink(outside, at(f, "src/many")), 0);
+    assert_int_equal(rename(at(f, "src/new"), at(f, "src/new-away")), 0);
+    put_file(at(f, "src/new"), "somebody's");
+    remove_found(extras, &opt, 1); /* the link in other */
+    assert_int_equal(f->warned, 2);
+    expect_file(victim, "untouched", 9);
+    assert_true(there(f, "src/new") && there(f, "src/away/extra") && there(f, "src/new-away/below/file"));
+    assert_int_equal(unlink(victim), 0);
+    assert_int_equal(rmdir(outside), 0);
+    teardown(f);
+}
+
+static void test_extra_flags(void **state) {
+    (void)state;
+    cf_restore_options opt;
+    fixture *f = setup_restored(&opt);
+    plant(f);
+    char command[600];
+    snprintf(command, sizeof command,
+             "chattr +i %s/src/new/below/file %s/src/many/extra && chattr +a %s/src/new && chattr +i %s/src/many",
+             f->dest, f->dest, f->dest, f->dest);
+    bool able = system(command) == 0; /* not on every file system, and only root */
+    remove_found(found(f, &opt, 3), &opt, 3);
+    expect_planted(f, false);
+    assert_int_equal(f->warned, 0);
+    if (able) {
+        assert_int_not_equal(unlink(at(f, "src/many/file-0001")), 0); /* the folder's flag was given back */
+        snprintf(command, sizeof command, "chattr -i %s/src/many", f->dest);
+        assert_int_equal(system(command), 0);
+    }
+    teardown(f);
+}
+
+/* Temporary files: one that somebody is writing, one that a crash left. And a cancelled run removes nothing. */
+static void test_extra_in_use(void **state) {
+    (void)state;
+    cf_restore_options opt;
+    fixture *f = setup_restored(&opt);
+    put_file(at(f, "src/.coffer-live"), "x");
+    put_file(at(f, "src/.coffer-dead"), "x");
+    int fd = open(at(f, "src/.coffer-live"), O_RDWR);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    cf_extras *extras = found(f, &opt, 2);
+    cf_cancel cancel = {0};
+    cf_cancel_request(&cancel, 2);
+    opt.cancel = &cancel;
+    uint64_t deleted = 9;
+    bad(cf_extras_remove(extras, &opt, NULL, &deleted), CF_ERR_CANCELLED);
+    assert_int_equal(deleted, 0);
+    opt.cancel = NULL;
+    remove_found(extras, &opt, 1);
+    assert_true(there(f, "src/.coffer-live") && !there(f, "src/.coffer-dead"));
+    assert_string_equal(f->last_warned, at(f, "src/.coffer-live"));
+    close(fd);
+    teardown(f);
+}
+
+static void test_extra_damage(void **state) {
+    (void)state;
+    cf_restore_options opt;
+    fixture *f = setup_restored(&opt);
+    plant(f);
+    cf_lane *lane;
+    cf_entry_copy copy = {0};
+    bool in_point;
+    good(cf_lane_new(f->reader, &lane));
+    good(cf_tree_lookup(lane, f->point->map, &f->point->root.tree, cf_span_text("/src/many"), &copy, &in_point));
+    assert_true(in_point);
+    cf_ref node = copy.entry.node;
+    cf_entry_copy_wipe(&copy);
+    cf_lane_free(lane);
+    /* The map forgets the segment with the folder's record: what shares it cannot be read either. */
+    cf_map *shrunk;
+    good(cf_map_new(&shrunk));
+    uint64_t pack;
+    for (size_t cursor = 0; cf_map_next_pack(f->point->map, &cursor, &pack);)
+        for (uint32_t segment = 0; cf_map_next_segment(f->point->map, pack, &segment); segment++)
+            if (pack != node.pack || segment != node.segment) good(cf_map_add(shrunk, pack, (uint16_t)segment));
+    cf_map_free(f->point->map);
+    f->point->map = shrunk;
+    cf_extras *extras;
+    good(cf_extras_find(f->reader, f->point, &opt, NULL, 0, &extras));
+    uint64_t deleted;
+    good(cf_extras_remove(extras, &opt, NULL, &deleted));
+    cf_extras_free(extras);
+    assert_true(there(f, "src/many/extra") && there(f, "src/many/file-0001") && there(f, "beside"));
+    teardown(f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_conflicts),
@@ -729,6 +942,9 @@ int main(void) {
         cmocka_unit_test(test_swapped_links), cmocka_unit_test(test_hostile_names),
         cmocka_unit_test(test_cancel),        cmocka_unit_test(test_verify),
         cmocka_unit_test(test_outside_map),   cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_extra),         cmocka_unit_test(test_extra_selected),
+        cmocka_unit_test(test_extra_swapped), cmocka_unit_test(test_extra_flags),
+        cmocka_unit_test(test_extra_in_use),  cmocka_unit_test(test_extra_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
