@@ -143,7 +143,7 @@ def disk_image(path, size, linux, work):
     os.symlink('nowhere', os.path.join(inside, 'link'))
     for number in range(16):
         noise(os.path.join(inside, f'noise{number}'), size // 40, seed=f'image/{number}')
-    run(['cp', '-a', linux, os.path.join(inside, 'linux')])
+    run(['cp', '-al', linux, os.path.join(inside, 'linux')])
     with open(path, 'wb') as f:
         f.truncate(size)
     run(['mkfs.ext4', '-q', '-F', '-U', '00000000-0000-4000-8000-000000000000', '-E',
