@@ -213,6 +213,7 @@ def test_damage(stage, vault, server, source):
 @pytest.mark.root
 def test_ordinary_user(stage, vault, agent, rng):
     """In place, as whoever owns most of it: what is right already is no reason for warnings."""
+    harness.need_ordinary_user()
     home = agent('user')
     source = harness.make_tree(stage.path('mine'), rng)
     subprocess.run(['chown', '-R', '1000:1000', source, home.home, home.passphrase_file], check=True)

@@ -236,6 +236,7 @@ def test_other_file_systems(stage, vault, server, rng):
 @pytest.mark.root
 def test_ordinary_user_restores(stage, vault, server, agent, rng):
     """Without root, owners, devices and capabilities cannot be restored: a warning once per kind, contents are there."""
+    harness.need_ordinary_user()
     source = harness.make_tree(stage.path('source'), rng, files=50)
     for where, _, names in os.walk(source):
         for i, name in enumerate(names):
@@ -264,6 +265,7 @@ def test_ordinary_user_restores(stage, vault, server, agent, rng):
 @pytest.mark.root
 def test_ordinary_user_backs_up(stage, vault, agent, rng):
     """An ordinary user protects a home folder; a file that may not be read is a warning and named in the job."""
+    harness.need_ordinary_user()
     source = harness.make_tree(stage.path('source'), rng, files=20)
     closed = os.path.join(source, 'closed')
     with open(closed, 'w') as f:
