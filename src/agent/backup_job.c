@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "digest/digest.h"
+#include "os/file.h"
 #include "os/stat.h"
 #include "remote/packs.h"
 #include "remote/points.h"
@@ -91,6 +92,7 @@ static cf_err *open_scratch(cf_attempt *attempt) {
     cf_stat stat;
     CF_TRY(cf_os_stat(attempt->scratch_fd, "", &stat));
     attempt->skip = (cf_backup_skip){stat.device, stat.inode};
+    CF_TRY(cf_file_remove_leftovers(attempt->scratch_fd, attempt->job->scratch, NULL)); /* of a run that was killed */
     return cf_index_upkeep_open(attempt->job->scratch, &attempt->job->access->server_id, &attempt->index,
                                 &attempt->index_fresh);
 }
