@@ -409,7 +409,7 @@ def change_tree(folder, rng, share=0.3):
             with open(path, 'ab') as f:
                 f.write(rng.randbytes(rng.randrange(1, 100000)))
         elif what == 2:
-            with open(path + f'-{rng.randrange(1 << 30)}', 'wb') as f:
+            with open(os.path.join(os.path.dirname(path), f'new-{rng.randrange(1 << 30)}'), 'wb') as f:
                 f.write(rng.randbytes(rng.randrange(200000)))
         else:
             os.chmod(path, rng.choice([0o600, 0o644, 0o755]))
