@@ -341,6 +341,7 @@ class Agent:
         return self.run('register', credentials, '--passphrase-file', self.passphrase_file, '--name', name or self.name, *more)
 
     def backup(self, *paths, **kw):
+        time.sleep(0.03)  # a file changed within a clock tick of the scan is rightly read again by the next one
         return self.run('backup', *paths, **kw)
 
     def restore(self, point, *patterns, to, more=(), **kw):
