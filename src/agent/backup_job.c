@@ -52,7 +52,6 @@ typedef struct cf_attempt {
     cf_map *dead;
     cf_writer *writer;
     cf_time started;
-    bool committed;
 } cf_attempt;
 
 static void note(const cf_backup_job *job, const char *text) {
@@ -405,7 +404,6 @@ static cf_err *commit(cf_attempt *attempt, const cf_backup_result *result, bool 
     }
     cf_remote_missing_wipe(&missing);
     if (err || *again) return err;
-    attempt->committed = true;
     attempt->outcome->point = id;
     CF_TRY(cf_state_set_head(attempt->job->state, &id,
                              attempt->opened.newest.exists ? attempt->opened.newest.counter + 1 : 1,
