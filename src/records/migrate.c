@@ -46,6 +46,14 @@ static const char *const steps[CF_SCHEMA_VERSION] = {
     " PRIMARY KEY(server,id)) STRICT;"
     "CREATE INDEX jobs_started ON jobs(server,started);"
     "CREATE INDEX jobs_running ON jobs(updated) WHERE status='running';",
+    /* 2: policies */
+    "",
+    /* 3: retention */
+    "",
+    /* 4: reclaiming */
+    "",
+    /* 5: scrub and compaction */
+    "",
 };
 
 static cf_err *current_version(cf_db *db, int *version) {
