@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "policy/config_hooks.h"
 
 /* Bounds of kdf_* are those of the stored format (docs/format.md, key slot). */
 #define MIB ((uint64_t)1 << 20)
@@ -73,6 +74,12 @@ static cf_err *set_kdf_passes(const char *value, cf_config *config) {
     config->kdf_passes = (uint32_t)number;
     return NULL;
 }
+static cf_err *set_history(const char *value, cf_config *config) {
+    uint64_t number = 0;
+    CF_TRY(parse_number(value, 7, 3660, "a number of days from 7 to 3660", &number));
+    config->history_days = (uint32_t)number;
+    return NULL;
+}
 static cf_err *set_proxy_url(const char *value, cf_config *config) {
     if (!cf_text_starts(value, "http://") && !cf_text_starts(value, "https://") && !cf_text_starts(value, "socks5h://"))
         return bad_value(value, "http://HOST:PORT, https://HOST:PORT or socks5h://HOST:PORT");
@@ -94,20 +101,27 @@ static const cf_config_key keys[] = {
     {"agent", "memory", "size"},
     {"agent", "kdf_memory", "size"},
     {"agent", "kdf_passes", "number"},
+    {"jobs", "history", "days"},
     {"proxy", "url", "address"},
     {"proxy", "user", "text"},
     {"proxy", "password_file", "path"},
+    /* For documentation; read by config_hooks.c. */
+    {"hooks", "NAME.pre", "command"},
+    {"hooks", "NAME.post", "command"},
+    {"hooks", "NAME.timeout", "time"},
+    {"hooks", "NAME.on_failure", "fail | warning | ignore"},
 };
-enum { KEY_COUNT = sizeof keys / sizeof keys[0] };
+enum { DOCUMENTED_COUNT = sizeof keys / sizeof keys[0], KEY_COUNT = DOCUMENTED_COUNT - 4 };
 static store_function *const stores[KEY_COUNT] = {
-    set_compression, set_lanes,      set_verify_uploads, set_pack_size,  set_memory,
-    set_kdf_memory,  set_kdf_passes, set_proxy_url,      set_proxy_user, set_proxy_password_file,
+    set_compression, set_lanes,      set_verify_uploads,      set_pack_size,
+    set_memory,      set_kdf_memory, set_kdf_passes,          set_history,
+    set_proxy_url,   set_proxy_user, set_proxy_password_file,
 };
-static const char *const sections[] = {"agent", "proxy"};
+static const char *const sections[] = {"agent", "jobs", "hooks", "proxy"};
 enum { SECTION_COUNT = sizeof sections / sizeof sections[0] };
 
 const cf_config_key *cf_config_keys(size_t *count) {
-    *count = KEY_COUNT;
+    *count = DOCUMENTED_COUNT;
     return keys;
 }
 
@@ -119,6 +133,7 @@ void cf_config_defaults(cf_config *config) {
         .memory_bytes = 150 * MIB,
         .kdf_memory_bytes = 256 * MIB,
         .kdf_passes = 3,
+        .history_days = 366,
     };
 }
 
@@ -187,7 +202,8 @@ static cf_err *parse_line(parser *at, char *line) {
     if (!*value)
         return cf_fail_reason(CF_ERR_CONFIG, "bad_value", "'%.64s' has no value (put a # before it to leave it out)",
                               name);
-    return store_value(at, name, value);
+    return strcmp(at->section, "hooks") == 0 ? cf_config_set_hook(name, value, at->config)
+                                             : store_value(at, name, value);
 }
 
 cf_err *cf_config_parse(cf_span text, const char *name, cf_config *config) {
@@ -204,5 +220,5 @@ cf_err *cf_config_parse(cf_span text, const char *name, cf_config *config) {
         if (next) *next++ = '\0';
         CF_TRY(cf_note(parse_line(&at, line), "%s:%u", name, number));
     }
-    return NULL;
+    return cf_note(cf_config_check_hooks(config), "%s", name);
 }

@@ -18,6 +18,20 @@ enum { CF_CONFIG_SIZE_MAX = 65536, CF_CONFIG_TEXT_MAX = 1024 };
 
 typedef enum cf_compression { CF_COMPRESSION_FAST, CF_COMPRESSION_DEFAULT, CF_COMPRESSION_MAX } cf_compression;
 
+/* Commands that go with a backup of the policy's selection, when the policy names them:
+ *   NAME.pre, NAME.post  a command before and after it: an absolute path, words separated by blanks (no shell)
+ *   NAME.timeout         how long each may take, 1s .. 24h, 10 min ("90s", "10min", "2h")
+ *   NAME.on_failure      fail | warning | ignore: what a failure means, fail                             */
+enum { CF_CONFIG_HOOKS_MAX = 16, CF_HOOK_NAME_MAX = 63 };
+typedef enum cf_hook_failure { CF_HOOK_FAIL, CF_HOOK_WARNING, CF_HOOK_IGNORE } cf_hook_failure;
+typedef struct cf_hook {
+    char name[CF_HOOK_NAME_MAX + 1];
+    char pre[CF_CONFIG_TEXT_MAX], post[CF_CONFIG_TEXT_MAX]; /* empty: none */
+    uint32_t timeout_s;
+    cf_hook_failure on_failure;
+    unsigned seen; /* keys that were set */
+} cf_hook;
+
 typedef struct cf_config {
     /* [agent] */
     cf_compression compression; /* fast | default | max                                                */
@@ -28,11 +42,19 @@ typedef struct cf_config {
                                    smaller to fit                                                       */
     uint64_t kdf_memory_bytes;  /* kdf_memory: for the passphrase, 19 MiB .. 1 GiB, 256 MiB             */
     uint32_t kdf_passes;        /* kdf_passes: 2 .. 16, 3                                               */
+    /* [jobs] */
+    uint32_t history_days; /* history: days that ended jobs are remembered, 7 .. 3660, 366                  */
+    /* [hooks] */
+    cf_hook hooks[CF_CONFIG_HOOKS_MAX];
+    size_t hook_count;
     /* [proxy], empty when not set */
     char proxy_url[CF_CONFIG_TEXT_MAX];           /* url: http://HOST:PORT                             */
     char proxy_user[CF_CONFIG_TEXT_MAX];          /* user                                              */
     char proxy_password_file[CF_CONFIG_TEXT_MAX]; /* password_file                                     */
 } cf_config;
+
+/* cf_config_hook: by name; NULL when there is none. */
+const cf_hook *cf_config_hook(const cf_config *config, const char *name);
 
 void cf_config_defaults(cf_config *config);
 /* cf_config_parse: apply text (at most 64 KiB) on top of what config holds; name stands in messages. On

@@ -13,7 +13,7 @@
 #include "base/err.h"
 
 enum {
-    CF_POLICY_SIZE_MAX = 1 << 20, /* of the document */
+    CF_POLICY_SIZE_MAX = (1 << 20) - 8192, /* of the document; with what it travels in, below 1 MiB */
     CF_POLICY_SOURCES_MAX = 4096,
     CF_POLICY_PATTERNS_MAX = 16384, /* all exclusions together */
     CF_POLICY_TEXT_MAX = 4095,      /* bytes of a path or pattern */
@@ -21,6 +21,8 @@ enum {
     CF_POLICY_ZONE_MAX = 63,
     CF_POLICY_HOOKS_MAX = 16,
     CF_POLICY_HOOK_NAME_MAX = 63,
+    CF_POLICY_CATCH_UP_MAX = 44640,    /* minutes: 31 days */
+    CF_POLICY_RANDOM_DELAY_MAX = 1440, /* minutes */
     CF_POINTS_MAX = 9999,
     CF_KEEP_DAYS_MAX = 9999,
     CF_KEEP_WEEKS_MAX = 5163,
@@ -33,6 +35,17 @@ typedef struct cf_strings {
     char **item;
     size_t count;
 } cf_strings;
+/* cf_strings_add: a copy of text at the end. Fails: OUT_OF_MEMORY. */
+cf_err *cf_strings_add(cf_strings *list, const char *text) __attribute__((warn_unused_result));
+/* cf_strings_addf: the same, formatted. */
+cf_err *cf_strings_addf(cf_strings *list, const char *format, ...)
+    __attribute__((format(printf, 2, 3), warn_unused_result));
+cf_err *cf_strings_copy(const cf_strings *from, cf_strings *to) __attribute__((warn_unused_result));
+bool cf_strings_has(const cf_strings *list, const char *text);
+/* cf_strings_remove: every item that is text; false when there was none. */
+bool cf_strings_remove(cf_strings *list, const char *text);
+void cf_strings_wipe(cf_strings *list);
+#define CF_AUTO_STRINGS __attribute__((cleanup(cf_strings_wipe)))
 
 typedef struct cf_policy_source {
     char *path;         /* absolute; a file, a folder or the root of a file system */
@@ -105,13 +118,32 @@ void cf_policy_init(cf_policy *policy); /* the defaults; no source, no schedule 
 void cf_policy_wipe(cf_policy *policy);
 #define CF_AUTO_POLICY __attribute__((cleanup(cf_policy_wipe)))
 cf_err *cf_policy_copy(const cf_policy *from, cf_policy *to) __attribute__((warn_unused_result));
-/* cf_policy_parse: name is for messages. *policy is initialised first, and wiped again on failure. Fails: 100101
- * family, see catalogue: POLICY_INVALID whose message lists every fault, one a line.                            */
+/* cf_policy_add_source: with no exclusions of its own; *source (may be NULL) is borrowed until the next change. */
+cf_err *cf_policy_add_source(cf_policy *policy, const char *path, cf_policy_source **source)
+    __attribute__((warn_unused_result));
+cf_policy_source *cf_policy_find_source(const cf_policy *policy, const char *path); /* NULL: none of this path */
+/* cf_policy_remove_source: false when there is none of this path. */
+bool cf_policy_remove_source(cf_policy *policy, const char *path);
+
+/* cf_policy_parse: name is for messages. *policy is initialised first, and wiped again on failure. Members that
+ * are not there have their defaults; one that is not known is a fault. What the parts mean together is cf_policy_check's.
+ * Fails: 100001 POLICY_INVALID whose message lists every fault, one a line; TOO_LARGE; OUT_OF_MEMORY.           */
 cf_err *cf_policy_parse(cf_span text, const char *name, cf_policy *policy) __attribute__((warn_unused_result));
 /* cf_policy_format: the document, compact, members in a fixed order. */
 cf_err *cf_policy_format(const cf_policy *policy, cf_buf *out) __attribute__((warn_unused_result));
 /* cf_policy_check: every fault at once: relative paths, times that retention names and the schedule does not have,
- * daily retention with a weekly schedule, limits, more than 9,999 points, an unknown zone ...                     */
+ * daily retention with a weekly schedule, limits, more than 9,999 points, an unknown zone ...
+ * Fails: 100001 POLICY_INVALID with all of them, one a line; when all are of one kind, that kind's number: 100045
+ * RETENTION_INVALID, 100079 BAD_SOURCE_PATH, 100109 TOO_MANY_POINTS, 900925 ZONE_UNKNOWN.                         */
 cf_err *cf_policy_check(const cf_policy *policy) __attribute__((warn_unused_result));
+
+/* cf_policy_differences: what differs from before to after, for a log: one line each, appended to lines. */
+cf_err *cf_policy_differences(const cf_policy *before, const cf_policy *after, cf_strings *lines)
+    __attribute__((warn_unused_result));
+/* cf_policy_cut: by what after selects less than before: sources and the system state removed, exclusions added. */
+cf_err *cf_policy_cut(const cf_policy *before, const cf_policy *after, cf_strings *lines)
+    __attribute__((warn_unused_result));
+/* cf_policy_same_selection: do both select the same? */
+bool cf_policy_same_selection(const cf_policy *a, const cf_policy *b);
 
 #endif
