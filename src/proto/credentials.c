@@ -10,8 +10,8 @@
 #define FORMAT_NAME "coffer-credentials"
 enum { VERSION = 1, NAME_MAX_SIZE = 255, URL_MAX = 2048, CLOCK_SLACK_S = 24 * 3600 };
 
-static const char *const purpose_names[] = {"register", "restore", "secondary"};
-enum { PURPOSES = 3 };
+static const char *const purpose_names[] = {"register", "restore", "secondary", "kit"};
+enum { PURPOSES = 4 };
 
 const char *cf_purpose_name(cf_purpose purpose) {
     return purpose_names[purpose];
@@ -199,7 +199,8 @@ cf_err *cf_credentials_parse(cf_span text, const char *name, cf_credentials **ou
 
 cf_err *cf_credentials_check(const cf_credentials *credentials, cf_purpose purpose, cf_time now, const char *name) {
     bool fits = credentials->purpose == purpose ||
-                (purpose == CF_PURPOSE_RESTORE && credentials->purpose == CF_PURPOSE_REGISTER);
+                (purpose == CF_PURPOSE_RESTORE &&
+                 (credentials->purpose == CF_PURPOSE_REGISTER || credentials->purpose == CF_PURPOSE_KIT));
     if (!fits)
         return cf_fail_reason(CF_ERR_CREDENTIALS, "wrong_purpose", "%s is for \"%s\", not for \"%s\"", name,
                               cf_purpose_name(credentials->purpose), cf_purpose_name(purpose));

@@ -14,7 +14,7 @@
 
 enum { CF_CREDENTIALS_MAX = 256 << 10, CF_CREDENTIALS_SECRET_SIZE = 32, CF_CREDENTIALS_DAYS = 10 };
 
-typedef enum cf_purpose { CF_PURPOSE_REGISTER, CF_PURPOSE_RESTORE, CF_PURPOSE_SECONDARY } cf_purpose;
+typedef enum cf_purpose { CF_PURPOSE_REGISTER, CF_PURPOSE_RESTORE, CF_PURPOSE_SECONDARY, CF_PURPOSE_KIT } cf_purpose;
 const char *cf_purpose_name(cf_purpose purpose);
 bool cf_purpose_parse(const char *text, cf_purpose *purpose);
 
@@ -38,7 +38,8 @@ cf_err *cf_credentials_format(const cf_credentials *credentials, cf_secret **tex
  *   too_new            a version that this program does not know                                          */
 cf_err *cf_credentials_parse(cf_span text, const char *name, cf_credentials **credentials)
     __attribute__((warn_unused_result));
-/* cf_credentials_check: usable for this purpose at this time? RESTORE also accepts a file for registering.
+/* cf_credentials_check: usable for this purpose at this time? RESTORE also accepts one for registering or of a
+ * recovery kit.
  * Fails: 34513, reasons wrong_purpose, expired, clock (issued more than a day in the future).               */
 cf_err *cf_credentials_check(const cf_credentials *credentials, cf_purpose purpose, cf_time now, const char *name)
     __attribute__((warn_unused_result));

@@ -108,6 +108,12 @@ bool cf_node_reader_entry(cf_node_reader *reader, cf_entry *entry);
 bool cf_node_reader_part(cf_node_reader *reader, cf_part *part); /* kind 1 */
 bool cf_node_reader_ref(cf_node_reader *reader, cf_ref *ref);    /* kind 2 */
 void cf_node_reader_rewind(cf_node_reader *reader);
+/* Random access: _tell, asked before an element is read, says where it stands; _seek goes there again (only to places
+ * that _tell gave for this reader, with the element's index). _name_at: the (first) name of the element there, of kinds
+ * 0 and 1, borrowed from the node; moves nothing, so any number of threads may ask.                          */
+size_t cf_node_reader_tell(const cf_node_reader *reader);
+void cf_node_reader_seek(cf_node_reader *reader, size_t place, uint32_t index);
+cf_span cf_node_reader_name_at(const cf_node_reader *reader, size_t place);
 
 /* A single entry outside a node (the local tree cache keeps them; never stored in a vault): the encoding of an entry
  * in a node, in which the two owner indices are replaced by varint uid, bytes user (<= 255), varint gid, bytes group

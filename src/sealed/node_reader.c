@@ -140,6 +140,21 @@ void cf_node_reader_rewind(cf_node_reader *reader) {
     reader->at = 0;
 }
 
+size_t cf_node_reader_tell(const cf_node_reader *reader) {
+    return reader->cursor.offset;
+}
+
+void cf_node_reader_seek(cf_node_reader *reader, size_t place, uint32_t index) {
+    reader->cursor.offset = place;
+    reader->at = index;
+}
+
+cf_span cf_node_reader_name_at(const cf_node_reader *reader, size_t place) {
+    cf_cursor cursor = reader->start;
+    cursor.offset = place;
+    return cf_cursor_bytes(&cursor, CF_NAME_SIZE_MAX); /* _open has seen it: it is there */
+}
+
 cf_node_kind cf_node_reader_kind(const cf_node_reader *reader) {
     return reader->kind;
 }

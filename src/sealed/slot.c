@@ -126,6 +126,9 @@ cf_err *cf_slot_seal(const cf_server_keys *keys, const cf_slot_params *params, c
 cf_err *cf_slot_peek(cf_span slot, cf_slot_params *params, uint8_t public_key[32]) {
     cf_slot_header header;
     CF_TRY(cf_slot_header_decode(slot, &header));
+    if (header.kind != CF_SLOT_PASSPHRASE)
+        return cf_fail_reason(CF_ERR_FORMAT, "kind", "key slot %u is a recovery key's, no passphrase opens it",
+                              header.number);
     *params = (cf_slot_params){
         .server = header.server, .number = header.number, .memory_kib = header.memory_kib, .passes = header.passes};
     if (public_key) memcpy(public_key, header.public_key, sizeof header.public_key);

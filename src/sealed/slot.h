@@ -30,7 +30,8 @@ typedef struct cf_slot_params {
 /* cf_slot_seal: draws salt and nonce. auth_public: what the vault keeps to check challenges.                */
 cf_err *cf_slot_seal(const cf_server_keys *keys, const cf_slot_params *params, const cf_secret *passphrase,
                      uint8_t out[CF_SLOT_SIZE]);
-/* cf_slot_peek: what can be read without the passphrase. public_key may be NULL.                            */
+/* cf_slot_peek: what can be read without the passphrase. public_key may be NULL. Fails also: FORMAT, reason "kind", for
+ * a slot that no passphrase opens (sealed/recovery.h).                                                     */
 cf_err *cf_slot_peek(cf_span slot, cf_slot_params *params, uint8_t public_key[32]);
 /* cf_slot_open: keys and the Ed25519 seed (either may be NULL). Fails: WRONG_PASSPHRASE, SEAL_BROKEN, FORMAT. */
 cf_err *cf_slot_open(cf_span slot, const cf_secret *passphrase, cf_server_keys **keys, cf_secret **auth_seed);

@@ -16,12 +16,19 @@ enum {
     CF_SLOT_PASSES_MAX = 16,
 };
 
+typedef enum cf_slot_kind {
+    CF_SLOT_PASSPHRASE = 1,
+    CF_SLOT_RECOVERY = 3, /* sealed to the public key of a recovery key */
+} cf_slot_kind;
+
 typedef struct cf_slot_header {
+    cf_slot_kind kind;
     cf_id16 server;
     uint32_t number;
-    uint32_t memory_kib, passes; /* Argon2id, one lane */
-    uint8_t salt[16];
-    uint8_t public_key[32]; /* Ed25519 */
+    uint32_t memory_kib, passes; /* PASSPHRASE: Argon2id, one lane */
+    uint8_t salt[16];            /* PASSPHRASE */
+    uint8_t recipient[32];       /* RECOVERY: X25519 */
+    uint8_t public_key[32];      /* Ed25519 */
 } cf_slot_header;
 
 /* Fails: FORMAT (reasons "truncated", "trailing", "magic", "reserved", "number", "kdf_limits": costs outside the
