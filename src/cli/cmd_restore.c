@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/reading.h"
 #include "restore/extra.h"
+#include "restore/preflight.h"
 #include "restore/restore.h"
 
 enum { DAMAGED_LISTED = 10000 };
@@ -16,7 +17,7 @@ enum { DAMAGED_LISTED = 10000 };
 struct restore_options {
     cf_server_options server;
     const char *to, *on_conflict;
-    bool in_place, strip, delete_extra, yes, dry_run, no_acl, numeric_ids;
+    bool in_place, strip, delete_extra, yes, dry_run, no_acl, numeric_ids, best_effort, ignore_space;
 };
 
 static const cf_option options[] = {
@@ -32,6 +33,10 @@ static const cf_option options[] = {
     CF_OPTION_FLAG(struct restore_options, dry_run, "dry-run", "say what would be done, and do nothing"),
     CF_OPTION_FLAG(struct restore_options, no_acl, "no-acl", "leave owners, permissions and ACLs out"),
     CF_OPTION_FLAG(struct restore_options, numeric_ids, "numeric-ids", "owners by number, not by name"),
+    CF_OPTION_FLAG(struct restore_options, best_effort, "best-effort-damaged",
+                   "write what can be read of a damaged file to NAME.damaged, with zeroes in place of the rest"),
+    CF_OPTION_FLAG(struct restore_options, ignore_space, "ignore-space",
+                   "begin even when the destination seems too small (it compresses, or grows)"),
     CF_OPTIONS_SERVER(struct restore_options, server),
     CF_OPTION_END};
 
@@ -158,14 +163,14 @@ static cf_err *summary(cf_reading *reading, const cf_id16 *job, const cf_point *
                        const char *status, const struct shown *shown, double seconds) {
     if (reading->cli->json)
         return cf_output_json(json_pack(
-            "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:I, s:I, s:f}", "type", "summary",
+            "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:I, s:I, s:I, s:f}", "type", "summary",
             "job_id", job ? cf_json_hex(job->bytes, 16) : json_null(), "point_id", cf_json_hex(point->id.bytes, 32),
             "status", status, "files", (json_int_t)result->files, "directories", (json_int_t)result->directories,
             "others", (json_int_t)result->others, "bytes", (json_int_t)result->bytes, "bytes_fetched",
             (json_int_t)result->bytes_fetched, "skipped", (json_int_t)result->skipped, "identical",
             (json_int_t)result->identical, "deleted", (json_int_t)shown->deleted, "damaged", shown->damaged,
-            "damaged_count", (json_int_t)result->damaged, "warnings", (json_int_t)(result->warnings + result->damaged),
-            "seconds", seconds));
+            "damaged_count", (json_int_t)result->damaged, "partial", (json_int_t)result->partial, "warnings",
+            (json_int_t)(result->warnings + result->damaged), "seconds", seconds));
     if (reading->cli->quiet) return NULL;
     char bytes[24], fetched[24];
     cf_text_size(result->bytes, bytes);
@@ -178,6 +183,8 @@ static cf_err *summary(cf_reading *reading, const cf_id16 *job, const cf_point *
     if (shown->deleted)
         printf("  %llu extra %s\n", (unsigned long long)shown->deleted, job ? "removed" : "would be removed");
     if (result->damaged) printf("  %llu could not be read back: see above\n", (unsigned long long)result->damaged);
+    if (result->partial)
+        printf("  %llu of those: what could be read is in NAME.damaged\n", (unsigned long long)result->partial);
     return NULL;
 }
 
@@ -215,14 +222,40 @@ static cf_err *run_job(struct shown *shown, const cf_point *point, cf_restore_op
     return err ? err : summary(reading, what->dry_run ? NULL : &id, point, &result, status, shown, seconds);
 }
 
+/* ---- The destination, before the first byte ---- */
+
+static cf_err *preflight(cf_reading *reading, const cf_point *point, const cf_restore_options *what,
+                         bool ignore_space) {
+    cf_preflight found;
+    cf_err *err = cf_restore_preflight(reading->reader, point, what, &found);
+    if (cf_err_code(err) == CF_ERR_RESTORE_NO_SPACE && (ignore_space || what->dry_run)) {
+        cf_output_warning(reading->cli, err);
+        reading->cli->warnings = true;
+        cf_err_free(err);
+        err = NULL;
+    }
+    if (err) return err;
+    const struct {
+        bool missing;
+        const char *what;
+    } lacks[] = {{found.no_xattrs, "extended attributes"},
+                 {found.no_acls && !what->no_acl, "ACLs"},
+                 {found.no_holes, "holes in sparse files"},
+                 {found.no_owners && !what->no_acl, "owners"}};
+    for (size_t i = 0; i < sizeof lacks / sizeof *lacks; i++)
+        if (lacks[i].missing)
+            cf_output_note(reading->cli, "the file system of %s does not keep %s", what->to, lacks[i].what);
+    return NULL;
+}
+
 static cf_err *restore_point(cf_reading *reading, const cf_point *point, cf_restore_options *what,
                              const struct restore_options *opt) {
     struct shown shown = {.reading = reading, .damaged = json_array()};
     CF_AUTO(cf_extras) extras = NULL;
     if (!shown.damaged) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of damaged files");
     what->context = &shown;
-    cf_err *err = NULL;
-    if (opt->delete_extra) err = find_extras(reading, point, what, !opt->yes && !opt->dry_run, &extras);
+    cf_err *err = preflight(reading, point, what, opt->ignore_space);
+    if (!err && opt->delete_extra) err = find_extras(reading, point, what, !opt->yes && !opt->dry_run, &extras);
     if (!err) err = run_job(&shown, point, what, extras);
     json_decref(shown.damaged);
     return err;
@@ -269,6 +302,7 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
                                .dry_run = opt->dry_run,
                                .no_acl = opt->no_acl,
                                .numeric_ids = opt->numeric_ids,
+                               .best_effort = opt->best_effort,
                                .cancel = cli->cancel,
                                .warning = on_warning,
                                .damaged = on_damaged,

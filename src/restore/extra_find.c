@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "os/cachedir.h"
 #include "os/dir.h"
 #include "os/fail.h"
 #include "os/mounts.h"
+#include "policy/exclude.h"
 #include "repo/tree.h"
 #include "restore/extra_internal.h"
 #include "restore/select.h"
@@ -43,7 +45,9 @@ struct finder {
     const cf_restore_options *options;
     const cf_point *point;
     cf_lane *lane;
-    cf_select *select, *excluded;
+    cf_select *select;
+    cf_exclude *excluded; /* NULL: nothing is */
+    bool exclude_caches, exclude_nodump;
     cf_strip strip;
     struct pending *stack;
     size_t depth, room;
@@ -222,13 +226,48 @@ static cf_err *path_in_point(const struct pending *at, cf_span name, cf_buf *out
     return cf_buf_check(out, "a path");
 }
 
-static cf_err *is_excluded(struct finder *self, const struct pending *at, cf_span name, bool *excluded) {
-    *excluded = false;
-    if (!self->excluded) return NULL;
+/* Would a backup have left it out? Then the point does not tell whether it was there. */
+static cf_err *is_excluded(struct finder *self, const struct pending *at, cf_span name, const cf_stat *stat,
+                           bool *excluded) {
+    *excluded = self->exclude_nodump && stat->nodump;
+    if (!self->excluded || *excluded) return NULL;
     CF_AUTO_BUF cf_buf path = {0};
+    cf_exclude_match match;
     CF_TRY(path_in_point(at, name, &path));
-    *excluded = cf_select_test(self->excluded, cf_buf_span(&path)) == CF_SELECTED_ALL;
+    CF_TRY(cf_exclude_test(self->excluded, cf_buf_span(&path), stat->type == CF_TYPE_DIRECTORY, &match));
+    *excluded = match.excluded;
     return NULL;
+}
+
+/* The root's exclusions, in order; those that begin with # are options (format, section 8). */
+static cf_err *take_exclusions(struct finder *self, const cf_root *root) {
+    if (root->exclusion_count == 0) return NULL;
+    CF_TRY(cf_exclude_new(&self->excluded));
+    for (size_t i = 0; i < root->exclusion_count; i++) {
+        CF_AUTO_FREE char *pattern = cf_span_dup_text(root->exclusions[i]);
+        if (!pattern) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for an exclusion");
+        self->exclude_caches |= strcmp(pattern, "#caches") == 0;
+        self->exclude_nodump |= strcmp(pattern, "#nodump") == 0;
+        CF_TRY(cf_exclude_add(self->excluded, NULL, pattern));
+    }
+    for (size_t i = 0; i < root->source_count; i++) {
+        CF_AUTO_FREE char *source = cf_span_dup_text(root->sources[i]);
+        if (!source) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a source");
+        CF_TRY(cf_exclude_add_source(self->excluded, source));
+    }
+    return NULL;
+}
+
+static bool is_source(const struct finder *self, const struct pending *at) {
+    const cf_root *root = &self->point->root;
+    for (size_t i = 0; i < root->source_count; i++)
+        if (cf_span_equal(root->sources[i], cf_span_of(at->path, at->size))) return true;
+    return false;
+}
+
+/* Is it a cache folder here, whose content a backup leaves out? The point names the tag in any case. */
+static bool is_cache(const struct finder *self, const struct pending *at, int fd) {
+    return self->exclude_caches && !is_source(self, at) && cf_cachedir_is(fd);
 }
 
 static cf_err *add(struct finder *self, const struct pending *at, size_t *folder, cf_span name, const cf_stat *stat) {
@@ -247,6 +286,7 @@ static cf_err *add(struct finder *self, const struct pending *at, size_t *folder
 
 static cf_err *judge(struct finder *self, const struct pending *at, int fd, const cf_stat *folder_stat) {
     size_t folder = SIZE_MAX;
+    if (is_cache(self, at, fd)) return NULL;
     if (!folding_understood(self)) {
         warn(self, at, (cf_span){0},
              cf_fail(CF_ERR_IO, "the file system takes different names for the same: nothing is removed here"));
@@ -258,8 +298,6 @@ static cf_err *judge(struct finder *self, const struct pending *at, int fd, cons
         cf_span name = cf_span_of(text, listed->size);
         bool excluded = false;
         if (listed->known || is_folded(self, listed->inode)) continue;
-        CF_TRY(is_excluded(self, at, name, &excluded));
-        if (excluded) continue;
         cf_stat stat;
         bool above = false;
         cf_err *err = cf_os_stat(fd, text, &stat);
@@ -267,6 +305,8 @@ static cf_err *judge(struct finder *self, const struct pending *at, int fd, cons
             cf_err_free(err);
             continue;
         }
+        if (!err) CF_TRY(is_excluded(self, at, name, &stat, &excluded));
+        if (excluded) continue;
         if (!err && cf_mount_crossed(folder_stat, &stat)) err = mounted();
         if (!err && stat.type == CF_TYPE_DIRECTORY && is_kept(self, &stat, &above)) {
             if (!above) continue;
@@ -387,7 +427,7 @@ static cf_err *prepare(struct finder *self, cf_reader *reader, const char *const
         return cf_fail(CF_ERR_INTERNAL, "a look at the destination was begun without the point's map");
     CF_TRY(cf_strip_init(self->options, self->point, &self->strip));
     CF_TRY(cf_select_new(self->options->patterns, self->options->pattern_count, &self->select));
-    if (root->exclusion_count > 0) CF_TRY(cf_select_new(root->exclusions, root->exclusion_count, &self->excluded));
+    CF_TRY(take_exclusions(self, root));
     CF_TRY(cf_lane_new(reader, &self->lane));
     CF_TRY(cf_dir_new(&self->dir));
     size_t room = 0;
@@ -398,7 +438,7 @@ static cf_err *prepare(struct finder *self, cf_reader *reader, const char *const
 static void wipe(struct finder *self) {
     cf_strip_wipe(&self->strip);
     cf_select_free(self->select);
-    cf_select_free(self->excluded);
+    cf_exclude_free(self->excluded);
     cf_lane_free(self->lane);
     cf_dir_free(self->dir);
     while (self->depth > 0) free(self->stack[--self->depth].path);

@@ -11,6 +11,8 @@
 #include "os/stat.h"
 #include "restore/run.h"
 
+enum { NAME_BYTES_MAX = 255 };
+
 cf_err *cf_item_new(cf_restorer *run, cf_target *target, const cf_entry *entry, bool content, cf_item **out) {
     cf_item *item = calloc(1, sizeof *item);
     if (!item) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a file");
@@ -68,11 +70,15 @@ void cf_item_free(cf_item *item, cf_lane_state *state) {
 }
 
 void cf_item_fail(cf_item *item, cf_err *err) {
-    if (atomic_exchange(&item->failed, true)) {
+    bool damage = cf_err_has(err, CF_F_DAMAGE);
+    bool told = damage && atomic_exchange(&item->damaged, true);
+    /* With best_effort a damaged file goes on: its other pieces are wanted. */
+    bool goes_on = damage && item->target->run->options->best_effort;
+    if (!goes_on && atomic_exchange(&item->failed, true)) told = true;
+    if (told) {
         cf_err_free(err);
         return;
     }
-    if (cf_err_has(err, CF_F_DAMAGE)) atomic_store(&item->damaged, true);
     cf_restorer_trouble(item->target->run, item->target, cf_buf_span(&item->source_name), err);
 }
 
@@ -141,17 +147,35 @@ static cf_err *complete(cf_item *item, cf_lane_state *state, cf_span path) {
     return cf_restorer_meta(state, &entry, item->part.fd, "", item->part.fd, path);
 }
 
+/* The name that tells what it is; cut so that it fits. False when there is nothing to keep, or something in the way. */
+static bool keep_damaged(cf_item *item, cf_lane_state *state, cf_span path) {
+    static const char suffix[] = ".damaged";
+    size_t room = NAME_BYTES_MAX - (sizeof suffix - 1), size = strlen(item->name.text);
+    if (!item->partly) return false; /* not one piece of it could be read */
+    while (size > room || (size == room && ((unsigned char)item->name.text[size] & 0xC0) == 0x80)) size--;
+    memcpy(item->name.text + size, suffix, sizeof suffix);
+    item->replace = true; /* of an earlier try */
+    cf_err *err = ftruncate(item->part.fd, (off_t)item->size) < 0
+                      ? cf_os_fail(errno, "set the size of", item->name.text)
+                      : complete(item, state, path);
+    if (!err) return true;
+    cf_restorer_trouble(item->target->run, item->target, cf_buf_span(&item->source_name), err);
+    return false;
+}
+
 static void finish(cf_item *item, cf_lane_state *state) {
     cf_restorer *run = state->run;
     CF_AUTO_BUF cf_buf path;
     cf_buf_init(&path, 16u << 20);
     cf_restorer_path(item->target, cf_buf_span(&item->source_name), &path);
     bool stopped = atomic_load(&run->stop);
-    if (!atomic_load(&item->failed) && !stopped) {
+    if (!atomic_load(&item->failed) && !atomic_load(&item->damaged) && !stopped) {
         cf_err *err = complete(item, state, cf_buf_span(&path));
         if (err) cf_item_fail(item, err);
+    } else if (!atomic_load(&item->failed) && !stopped && keep_damaged(item, state, cf_buf_span(&path))) {
+        cf_restorer_count(run, &run->result->partial, 1);
     }
-    bool done = !atomic_load(&item->failed) && !stopped;
+    bool done = !atomic_load(&item->failed) && !atomic_load(&item->damaged) && !stopped;
     if (done) {
         cf_restorer_count(run, &run->result->files, 1);
         cf_restorer_count(run, &run->result->bytes, item->size);

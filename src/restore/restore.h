@@ -29,7 +29,9 @@ typedef struct cf_restore_options {
                        several sources or paths each stands under its last name                        */
     cf_conflict conflict;
     bool dry_run, no_acl, numeric_ids;
-    unsigned lanes; /* threads; 0: a good number                                                       */
+    bool best_effort; /* what can be read of a damaged file is written beside it, as NAME.damaged, with zeroes (holes)
+                         in place of the rest                                                           */
+    unsigned lanes;   /* threads; 0: a good number                                                       */
     cf_cancel *cancel;
     cf_progress *progress;
     /* Callbacks may be NULL and may come from any thread, one at a time. path: bytes, as in the point.  */
@@ -48,6 +50,8 @@ typedef struct cf_restore_result {
     uint64_t identical; /* files whose content was there already                                      */
     uint64_t skipped;   /* objects left out because of the conflict rule, and sockets                 */
     uint64_t damaged;   /* files and folders that could not be read back                              */
+    uint64_t partial;   /* of those: whose readable parts were written                                */
+    uint64_t bytes_needed, files_needed; /* dry run: what would be written, without holes; new entries     */
     uint64_t warnings;
 } cf_restore_result;
 

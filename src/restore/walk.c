@@ -155,7 +155,17 @@ static void wait_for_room(cf_restorer *run) {
     }
 }
 
-static cf_err *preview(cf_restorer *run, cf_item *item, cf_span path) {
+/* Without the holes. */
+static uint64_t data_bytes(const cf_entry *entry) {
+    if (!entry->sparse) return entry->meta.size;
+    cf_cursor cursor = cf_cursor_of(entry->extents);
+    cf_data_extent extent;
+    uint64_t end = 0, bytes = 0;
+    while (cf_extents_next(&cursor, &end, &extent)) bytes += extent.length;
+    return bytes;
+}
+
+static cf_err *preview(cf_restorer *run, cf_item *item, const cf_entry *entry, cf_span path) {
     bool same = false, skip = false;
     cf_restore_action action = CF_RESTORE_CREATE;
     if (item->target->fd >= 0) CF_TRY(cf_restorer_resolve(&run->self, item, &same, &skip, &action));
@@ -167,6 +177,8 @@ static cf_err *preview(cf_restorer *run, cf_item *item, cf_span path) {
     else {
         cf_restorer_count(run, &run->result->files, 1);
         cf_restorer_count(run, &run->result->bytes, item->size);
+        cf_restorer_count(run, &run->result->bytes_needed, data_bytes(entry));
+        cf_restorer_count(run, &run->result->files_needed, action == CF_RESTORE_REPLACE ? 0 : 1);
         cf_item_free(item, &run->self);
     }
     return NULL;
@@ -197,7 +209,7 @@ static cf_err *file(struct walk *walk, cf_target *target, const cf_entry *entry)
     }
     item->links = links;
     if (run->options->dry_run) {
-        err = preview(run, item, cf_buf_span(&walk->path));
+        err = preview(run, item, entry, cf_buf_span(&walk->path));
         if (err) cf_item_free(item, &run->self);
         return err;
     }
