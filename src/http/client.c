@@ -2,11 +2,16 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "base/text.h"
 #include "http/failure.h"
@@ -18,19 +23,38 @@ enum {
     HEADERS_MAX = 32 << 10,
     TRANSFER_BUFFER = 512 << 10, /* libcurl's most for receiving */
     UPLOAD_BUFFER = 512 << 10,
-    IDLE_MAX = 32, /* handles kept with their open connections */
+    BUFFER_MAX = 4 << 20, /* of a socket */
+    IDLE_MAX = 32,        /* handles kept with their open connections */
+    TLS_AHEAD = 8 << 10,  /* of a record (16 KiB), which can be used only when all of it is there: half, on average */
+    REQUEST_HEAD = 512,   /* about what a request's own lines take, and an answer's */
+    CONNECTION_COST = 3 << 9, /* TLS handshake, certificates included */
+    UNKNOWN_REPLY = 1 << 10,  /* paid for before an answer whose size nobody knows */
+    BULK = 64 << 10,          /* transfers from this size on take turns when the rate is low */
+    BULK_SHARE = 32 << 10,    /* bytes a second that each of them should have ... */
+    BULK_MIN = 1,             /* ... but so many always may */
+    TURN_MS = 50,
 };
+
+/* A handle keeps its connection open, whose socket was made for a rate. */
+typedef struct handle {
+    CURL *easy;
+    uint64_t rate, window; /* as in transfer */
+} handle;
 
 struct cf_http {
     char *ca_pem, *proxy, *proxy_user;
     cf_secret *proxy_password; /* with a NUL at its end */
     cf_cancel *cancel;
+    const cf_http_pace *pace;
     long connect_seconds, stall_seconds;
     CURLSH *share; /* names and TLS sessions, so that a new connection need not begin from nothing */
     pthread_mutex_t share_locks[CURL_LOCK_DATA_LAST];
     pthread_mutex_t lock; /* of the pool */
-    CURL *idle[IDLE_MAX];
+    handle idle[IDLE_MAX];
     size_t idle_count;
+    atomic_uint active;  /* requests on their way */
+    unsigned bulk;       /* of them, large ones at a pace; under lock */
+    pthread_cond_t turn; /* one of those has ended */
 };
 
 /* One request on its way. */
@@ -39,8 +63,11 @@ typedef struct transfer {
     const cf_http_request *request;
     cf_http_reply *reply;
     CURL *easy;
+    uint64_t rate;                  /* that the socket was made for; 0: none */
+    uint64_t window;                /* what it takes in before it is looked at */
+    uint64_t paid, moved, received; /* bytes; moved counts both ways */
     size_t body_sent;
-    bool too_large;
+    bool too_large, cancelled;
     char shown[512]; /* the URL for messages: without its query, which may be a signature */
     char message[CURL_ERROR_SIZE];
 } transfer;
@@ -59,6 +86,7 @@ static void share_unlock(CURL *easy, curl_lock_data data, void *context) {
 static bool start_share(cf_http *http) {
     for (size_t i = 0; i < CURL_LOCK_DATA_LAST; i++) pthread_mutex_init(&http->share_locks[i], NULL);
     pthread_mutex_init(&http->lock, NULL);
+    pthread_cond_init(&http->turn, NULL);
     http->share = curl_share_init();
     return http->share && curl_share_setopt(http->share, CURLSHOPT_LOCKFUNC, share_lock) == CURLSHE_OK &&
            curl_share_setopt(http->share, CURLSHOPT_UNLOCKFUNC, share_unlock) == CURLSHE_OK &&
@@ -94,6 +122,7 @@ cf_err *cf_http_new(const cf_http_options *options, cf_http **out) {
         return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for an HTTP client");
     CF_TRY(copy_password(options->proxy_password, &http->proxy_password));
     http->cancel = options->cancel;
+    http->pace = options->pace;
     http->connect_seconds = options->connect_seconds ? (long)options->connect_seconds : CONNECT_SECONDS;
     http->stall_seconds = options->stall_seconds ? (long)options->stall_seconds : STALL_SECONDS;
     *out = cf_take(http);
@@ -102,9 +131,10 @@ cf_err *cf_http_new(const cf_http_options *options, cf_http **out) {
 
 void cf_http_free(cf_http *http) {
     if (!http) return;
-    for (size_t i = 0; i < http->idle_count; i++) curl_easy_cleanup(http->idle[i]);
+    for (size_t i = 0; i < http->idle_count; i++) curl_easy_cleanup(http->idle[i].easy);
     if (http->share) (void)curl_share_cleanup(http->share); /* only fails while in use, which the contract excludes */
     for (size_t i = 0; i < CURL_LOCK_DATA_LAST; i++) pthread_mutex_destroy(&http->share_locks[i]);
+    pthread_cond_destroy(&http->turn);
     pthread_mutex_destroy(&http->lock);
     free(http->ca_pem);
     free(http->proxy);
@@ -114,29 +144,167 @@ void cf_http_free(cf_http *http) {
     curl_global_cleanup();
 }
 
-static CURL *take_handle(cf_http *http) {
+/* A connection whose buffers were made for another rate is not used again. */
+static handle take_handle(cf_http *http) {
+    handle taken = {.rate = http->pace ? http->pace->rate(http->pace->context) : 0}, kept = {0};
     pthread_mutex_lock(&http->lock);
-    CURL *easy = http->idle_count ? http->idle[--http->idle_count] : NULL;
+    if (http->idle_count) kept = http->idle[--http->idle_count];
     pthread_mutex_unlock(&http->lock);
-    return easy ? easy : curl_easy_init();
+    if (kept.easy && kept.rate == taken.rate) return kept;
+    if (kept.easy) curl_easy_cleanup(kept.easy);
+    taken.easy = curl_easy_init();
+    return taken;
 }
 
 /* Options are forgotten, the open connection is kept. */
-static void give_handle(cf_http *http, CURL *easy) {
-    curl_easy_reset(easy);
+static void give_handle(cf_http *http, handle used) {
+    curl_easy_reset(used.easy);
     pthread_mutex_lock(&http->lock);
     bool kept = http->idle_count < IDLE_MAX;
-    if (kept) http->idle[http->idle_count++] = easy;
+    if (kept) http->idle[http->idle_count++] = used;
     pthread_mutex_unlock(&http->lock);
-    if (!kept) curl_easy_cleanup(easy);
+    if (!kept) curl_easy_cleanup(used.easy);
 }
+
+/* ---- The pace ---- */
+
+static uint64_t between(uint64_t value, uint64_t min, uint64_t max) {
+    return value < min ? min : value > max ? max : value;
+}
+
+/* What may come in before it is looked at again: an eighth of a second's worth for all connections together. */
+static uint64_t window_now(transfer *t) {
+    unsigned active = atomic_load_explicit(&t->http->active, memory_order_relaxed);
+    return t->rate ? between(t->rate / (8 * (active ? active : 1)), 4 << 10, BUFFER_MAX) : BUFFER_MAX;
+}
+
+/* Small enough that what is in them has been paid for. Where the system refuses, the pace is only less even. */
+static void size_buffers(transfer *t, int fd) {
+    int send = (int)(t->rate ? between(t->rate / 4, 4 << 10, BUFFER_MAX) : BUFFER_MAX);
+    t->window = window_now(t);
+    int receive = (int)t->window;
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send, sizeof send);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, sizeof receive);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &receive, sizeof receive);
+}
+
+/* Also for a connection that is there already. */
+static void follow(transfer *t) {
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    if (curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK && fd != CURL_SOCKET_BAD)
+        size_buffers(t, fd);
+    else
+        t->window = window_now(t); /* on_socket will set it */
+}
+
+static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose) {
+    transfer *t = context;
+    if (purpose == CURLSOCKTYPE_IPCXN && t->rate) size_buffers(t, fd);
+    return CURL_SOCKOPT_OK;
+}
+
+/* The rate as it is now. The socket follows a change, and the number of transfers that share it. */
+static uint64_t pace_of(transfer *t) {
+    const cf_http_pace *pace = t->http->pace;
+    uint64_t rate = pace ? pace->rate(pace->context) : 0;
+    bool changed = rate != t->rate;
+    if (!t->rate && rate) t->paid = REQUEST_HEAD + t->moved; /* what went before the limit came is not made up for */
+    t->rate = rate;
+    if (rate) {
+        uint64_t window = window_now(t);
+        changed |= window > 2 * t->window || 2 * window < t->window;
+    }
+    if (changed) follow(t);
+    return rate;
+}
+
+/* Waits until total bytes of this request are paid for. A request that tidies up is not held up when the job was
+ * asked to stop. False: cancelled. */
+static bool pay(transfer *t, uint64_t total) {
+    const cf_http_pace *pace = t->http->pace;
+    if (!pace_of(t) || total <= t->paid) return true;
+    cf_cancel *cancel = t->http->cancel;
+    bool paid = pace->take(pace->context, total - t->paid, true, cancel);
+    t->cancelled = !paid && !t->request->ignore_cancel;
+    if (t->cancelled) return false;
+    t->paid = total;
+    return true;
+}
+
+/* What may arrive before the next look: the window, and what the TLS library holds. */
+static uint64_t arriving(const transfer *t) {
+    if (!t->request->into) return t->received ? TLS_AHEAD : UNKNOWN_REPLY;
+    uint64_t left = t->request->into_size > t->received ? t->request->into_size - t->received : 0;
+    return between(left, 0, t->window + TLS_AHEAD);
+}
+
+/* The request's own lines, and the beginning of the answer to a range. */
+static bool pay_first(transfer *t) {
+    return pay(t, REQUEST_HEAD + (t->request->into ? arriving(t) : 0));
+}
+
+/* Now that it is known: lines, a new connection; and what was paid for and did not come. */
+static void settle(transfer *t) {
+    const cf_http_pace *pace = t->http->pace;
+    long sent_lines = 0, got_lines = 0, connects = 0;
+    if (!t->paid || !pace) return;
+    (void)curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent_lines); /* each stays 0 when not known */
+    (void)curl_easy_getinfo(t->easy, CURLINFO_HEADER_SIZE, &got_lines);
+    (void)curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
+    uint64_t total = t->moved + (uint64_t)sent_lines + (uint64_t)got_lines + (uint64_t)connects * CONNECTION_COST;
+    if (total > t->paid)
+        (void)pace->take(pace->context, total - t->paid, false, NULL); /* it does not wait, so it cannot be cancelled */
+    else
+        pace->give(pace->context, t->paid - total);
+}
+
+/* At a low rate, many large transfers at once would each move so little that the other side gives up on them: few at a
+ * time, then the next. *mine: end_turn is due. False: cancelled. */
+static bool begin_turn(transfer *t, bool *mine) {
+    cf_http *http = t->http;
+    size_t size = t->request->into ? t->request->into_size : t->request->body.size;
+    uint64_t rate = pace_of(t);
+    bool go_on = true;
+    *mine = rate > 0 && size >= BULK && !t->request->ignore_cancel;
+    if (!*mine) return true;
+    pthread_mutex_lock(&http->lock);
+    while (rate && http->bulk >= between(rate / BULK_SHARE, BULK_MIN, UINT_MAX) && go_on) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += TURN_MS * 1000000L;
+        if (until.tv_nsec >= 1000000000L) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000L;
+        }
+        (void)pthread_cond_timedwait(&http->turn, &http->lock, &until); /* whatever woke it: looked at again */
+        go_on = !cf_cancel_requested(http->cancel);
+        rate = http->pace->rate(http->pace->context);
+    }
+    if (go_on) http->bulk++;
+    *mine = go_on;
+    pthread_mutex_unlock(&http->lock);
+    return go_on;
+}
+
+static void end_turn(cf_http *http) {
+    pthread_mutex_lock(&http->lock);
+    http->bulk--;
+    pthread_cond_signal(&http->turn);
+    pthread_mutex_unlock(&http->lock);
+}
+
+/* ---- What libcurl calls ---- */
 
 static size_t send_body(char *out, size_t unit, size_t count, void *context) {
     transfer *t = context;
     size_t left = t->request->body.size - t->body_sent, room = unit * count;
+    uint64_t rate = pace_of(t);
+    if (rate) room = between(room, 0, between(rate / 20, 1 << 10, UPLOAD_BUFFER)); /* 50 ms' worth */
     size_t size = left < room ? left : room;
+    if (size && !pay(t, REQUEST_HEAD + t->moved + size)) return CURL_READFUNC_ABORT;
     if (size) memcpy(out, t->request->body.data + t->body_sent, size);
     t->body_sent += size;
+    t->moved += size;
     return size;
 }
 
@@ -152,6 +320,9 @@ static size_t receive_body(char *data, size_t unit, size_t count, void *context)
     transfer *t = context;
     size_t size = unit * count;
     long status = 0;
+    t->moved += size;
+    t->received += size;
+    if (!pay(t, REQUEST_HEAD + t->moved + arriving(t))) return 0;
     (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     if (t->request->into && (status == 200 || status == 206)) {
         if (size > t->request->into_size - t->reply->into_got) {
@@ -222,9 +393,13 @@ static bool set_limits(transfer *t, CURL *easy) {
     SET(CURLOPT_CONNECTTIMEOUT, http->connect_seconds);
     SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
     SET(CURLOPT_LOW_SPEED_TIME, http->stall_seconds);
-    if (t->request->total_seconds) SET(CURLOPT_TIMEOUT, (long)t->request->total_seconds);
+    /* Waiting for its turn is not the other side's hanging. */
+    long patience = t->rate && !t->request->ignore_cancel ? 4 : 1;
+    if (t->request->total_seconds) SET(CURLOPT_TIMEOUT, (long)t->request->total_seconds * patience);
     SET(CURLOPT_BUFFERSIZE, (long)TRANSFER_BUFFER);
     SET(CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
+    SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
+    SET(CURLOPT_SOCKOPTDATA, t);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* one stream a connection: no shared windows */
     SET(CURLOPT_NOPROGRESS, 0L);
@@ -299,6 +474,7 @@ static void free_headers(struct curl_slist *list) {
 }
 
 static cf_err *failure_of(transfer *t, CURLcode result) {
+    if (t->cancelled) result = CURLE_ABORTED_BY_CALLBACK;
     if (t->too_large)
         return cf_fail_reason(CF_ERR_BAD_REPLY, "too_large", "%s answers with more than the request allows", t->shown);
     cf_http_failure failure = {.result = result, .url = t->shown, .message = t->message, .proxy = t->http->proxy};
@@ -317,6 +493,17 @@ static cf_err *perform(transfer *t) {
     return err ? err : cf_buf_check(&t->reply->headers, "an HTTP reply's headers");
 }
 
+static cf_err *perform_paced(transfer *t) {
+    cf_http *http = t->http;
+    bool turn;
+    if (!begin_turn(t, &turn)) return cf_cancel_check(http->cancel);
+    atomic_fetch_add(&http->active, 1);
+    cf_err *err = pay_first(t) ? perform(t) : cf_cancel_check(http->cancel);
+    atomic_fetch_sub(&http->active, 1);
+    if (turn) end_turn(http);
+    return err;
+}
+
 cf_err *cf_http_send(cf_http *http, const cf_http_request *request, cf_http_reply *reply) {
     memset(reply, 0, sizeof *reply);
     cf_buf_init(&reply->body, request->reply_max ? request->reply_max : REPLY_MAX);
@@ -325,13 +512,19 @@ cf_err *cf_http_send(cf_http *http, const cf_http_request *request, cf_http_repl
     transfer t = {.http = http, .request = request, .reply = reply};
     struct curl_slist *headers = NULL;
     snprintf(t.shown, sizeof t.shown, "%.*s", (int)strcspn(request->url, "?"), request->url);
-    t.easy = take_handle(http);
+    handle used = take_handle(http);
+    t.easy = used.easy;
+    t.rate = used.rate;
+    t.window = used.window;
     cf_err *err = NULL;
     if (!t.easy || !build_headers(request, &headers) || !set_request(&t, t.easy, headers))
         err = cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a request to %s", t.shown);
     else
-        err = perform(&t);
-    if (t.easy) give_handle(http, t.easy);
+        err = perform_paced(&t);
+    if (t.easy) {
+        settle(&t);
+        give_handle(http, (handle){t.easy, t.rate, t.window});
+    }
     free_headers(headers);
     return err;
 }

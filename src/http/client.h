@@ -24,12 +24,23 @@
 #include "base/err.h"
 #include "base/secret.h"
 
+/* A limit on what moves: asked before bytes are sent and before more are taken from the network. Headers and what
+ * making a connection takes count too, and a request that is sent again counts again.                     */
+typedef struct cf_http_pace {
+    uint64_t (*rate)(void *context); /* bytes a second at this moment; 0: no limit (then nothing else is called) */
+    /* Waits until so many bytes may move. wait false: they have moved already. False: cancelled.           */
+    bool (*take)(void *context, uint64_t bytes, bool wait, cf_cancel *cancel);
+    void (*give)(void *context, uint64_t bytes); /* taken, but not moved */
+    void *context;
+} cf_http_pace;
+
 typedef struct cf_http_options {
     const char *ca_pem;              /* trust exactly these certificates; NULL: the system's store            */
     const char *proxy;               /* URL; "" for none; NULL: the environment's (https_proxy, no_proxy)     */
     const char *proxy_user;          /* may be NULL                                                           */
     const cf_secret *proxy_password; /* may be NULL; copied                                            */
     cf_cancel *cancel;               /* borrowed for the client's life; may be NULL                           */
+    const cf_http_pace *pace;        /* borrowed for the client's life; may be NULL                           */
     unsigned connect_seconds;        /* 0: 15                                                                 */
     unsigned stall_seconds;          /* no byte moved for so long: reason "stalled"; 0: 60                    */
 } cf_http_options;

@@ -48,6 +48,7 @@ static void fill(const struct statx *in, cf_stat *out) {
         .mount_id = in->stx_mask & STATX_MNT_ID ? in->stx_mnt_id : 0,
         .mount_root = (in->stx_attributes & in->stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0,
         .immutable = (in->stx_attributes & STATX_ATTR_IMMUTABLE) != 0,
+        .nodump = (in->stx_attributes & STATX_ATTR_NODUMP) != 0,
     };
 }
 

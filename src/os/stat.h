@@ -25,6 +25,7 @@ typedef struct cf_stat {
     bool mount_root;   /* something is mounted exactly here (bind mounts too); false when the kernel
                           does not say: then a change of device tells                                  */
     bool immutable;    /* the flag is set: writing and renaming will be refused                        */
+    bool nodump;       /* the flag is set: its owner wants it left out of backups                      */
 } cf_stat;
 
 /* cf_os_stat: one statx, without following a symbolic link and without mounting what autofs would.

@@ -101,6 +101,7 @@ cf_err *cf_content_reader_next(cf_content_reader *content, cf_ref *ref, bool *mo
             content->broken = true;
             return err;
         }
+        if (any) (void)cf_lane_resolve(content->lane, content->map, &read); /* false: it stands where it always stood */
         if (any) *ref = read;
         *more = any;
         return NULL;

@@ -70,8 +70,52 @@ static cf_err *open_stored(cf_lane *lane, cf_kind kind, cf_packed *pack, const c
     return err && cf_err_has(err, CF_F_DAMAGE) ? damaged("seal", pack->number, extent->segment, err) : err;
 }
 
+/* ---- The cache of trees: magic, the pack's header, the sum, the stored bytes ---- */
+
+static const uint8_t cache_magic[8] = "CFTREE1";
+enum { CACHED_HEAD = 8 + CF_PACK_HEADER_SIZE + 16 };
+
+static cf_err *open_cached(cf_lane *lane, uint64_t number, uint16_t segment, cf_span cached, cf_buf *raw) {
+    cf_packed pack = {.number = number};
+    if (cached.size <= CACHED_HEAD || memcmp(cached.data, cache_magic, sizeof cache_magic) != 0)
+        return cf_fail(CF_ERR_FORMAT, "not a cached segment");
+    cf_cursor cursor = cf_cursor_of(cached);
+    (void)cf_cursor_take(&cursor, sizeof cache_magic);
+    CF_TRY(cf_pack_header_decode(cf_cursor_take(&cursor, CF_PACK_HEADER_SIZE), &pack.header));
+    if (pack.header.number != number || !cf_id16_equal(&pack.header.server, &lane->reader->server))
+        return cf_fail(CF_ERR_FORMAT, "another pack's segment");
+    cf_extent extent = {.segment = segment};
+    cf_cursor_copy(&cursor, extent.xxh3, sizeof extent.xxh3);
+    return open_stored(lane, CF_KIND_TREE, &pack, &extent, cf_cursor_take(&cursor, cached.size - CACHED_HEAD), raw);
+}
+
+/* False: it has to be fetched. */
+static bool load_cached(cf_lane *lane, uint64_t number, uint16_t segment, cf_buf *raw) {
+    char name[CF_TREE_CACHE_NAME];
+    cf_tree_cache *trees = lane->reader->trees;
+    if (!trees) return false;
+    cf_tree_cache_segment_name(number, segment, name);
+    if (!cf_tree_cache_get(trees, name, &lane->stored)) return false;
+    cf_err *err = open_cached(lane, number, segment, cf_buf_span(&lane->stored), raw);
+    if (!err) return true;
+    cf_err_free(err);
+    cf_tree_cache_drop(trees, name);
+    cf_buf_reset(raw);
+    return false;
+}
+
+static void keep_cached(cf_lane *lane, const cf_packed *pack, const cf_extent *extent, cf_span stored) {
+    char name[CF_TREE_CACHE_NAME];
+    uint8_t header[CF_PACK_HEADER_SIZE];
+    if (!lane->reader->trees || pack->header.kind != CF_KIND_TREE) return;
+    cf_tree_cache_segment_name(pack->number, extent->segment, name);
+    cf_pack_header_encode(&pack->header, header);
+    cf_span spans[] = {{cache_magic, sizeof cache_magic}, {header, sizeof header}, {extent->xxh3, 16}, stored};
+    cf_tree_cache_put(lane->reader->trees, name, spans, 4);
+}
+
 /* stored: empty when it has to be fetched. */
-static cf_err *load(cf_lane *lane, cf_kind kind, uint64_t number, uint16_t segment, cf_span stored, cf_buf *raw) {
+static cf_err *load_once(cf_lane *lane, cf_kind kind, uint64_t number, uint16_t segment, cf_span stored, cf_buf *raw) {
     cf_packed *pack;
     CF_TRY(cf_reader_pack(lane->reader, number, &pack));
     cf_err *err = NULL;
@@ -83,8 +127,28 @@ static cf_err *load(cf_lane *lane, cf_kind kind, uint64_t number, uint16_t segme
     if (!err && stored.size != extent->length)
         err = cf_fail(CF_ERR_INTERNAL, "stored bytes of the wrong length were handed in");
     if (!err) err = open_stored(lane, kind, pack, extent, stored, raw);
+    if (!err) keep_cached(lane, pack, extent, stored);
     cf_reader_pack_release(lane->reader, pack);
     return err;
+}
+
+/* Is what failed the fault of an extent table from before compaction wrote the pack anew? Then err (taken) is forgotten. */
+static cf_err *doubt(cf_reader *reader, uint64_t number, cf_err *err, bool *again) {
+    *again = false;
+    if (!err || !cf_reader_pack_doubtful(err)) return err;
+    CF_AUTO(cf_err) ignored = cf_reader_pack_again(reader, number, again); /* then the first error stands */
+    if (!*again) return err;
+    cf_err_free(err);
+    return NULL;
+}
+
+static cf_err *load(cf_lane *lane, cf_kind kind, uint64_t number, uint16_t segment, cf_span stored, cf_buf *raw) {
+    bool again = false;
+    if (kind == CF_KIND_TREE && stored.size == 0 && load_cached(lane, number, segment, raw)) return NULL;
+    CF_TRY(doubt(lane->reader, number, load_once(lane, kind, number, segment, stored, raw), &again));
+    if (!again) return NULL;
+    cf_buf_reset(raw);
+    return load_once(lane, kind, number, segment, (cf_span){0}, raw);
 }
 
 cf_err *cf_lane_segment_from(cf_lane *lane, const cf_map *map, cf_kind kind, uint64_t pack, uint16_t segment,
@@ -136,9 +200,11 @@ cf_err *cf_lane_chunk_in(cf_lane *lane, const cf_segment *segment, cf_kind kind,
 
 cf_err *cf_lane_chunk(cf_lane *lane, const cf_map *map, cf_kind kind, const cf_ref *ref, cf_buf *out) {
     CF_AUTO(cf_segment) segment = NULL;
-    CF_TRY(cf_lane_segment(lane, map, kind, ref->pack, ref->segment, &segment));
+    cf_ref at = *ref;
+    (void)cf_lane_resolve(lane, map, &at); /* false: it stands where it always stood */
+    CF_TRY(cf_lane_segment(lane, map, kind, at.pack, at.segment, &segment));
     cf_span chunk;
-    CF_TRY(cf_lane_chunk_in(lane, segment, kind, ref, &chunk));
+    CF_TRY(cf_lane_chunk_in(lane, segment, kind, &at, &chunk));
     cf_buf_reset(out);
     cf_buf_put_span(out, chunk);
     return cf_buf_check(out, "a chunk");
@@ -173,7 +239,8 @@ static cf_err *open_directory(cf_lane *lane, const cf_packed *pack, const cf_ext
     return err;
 }
 
-cf_err *cf_lane_directory(cf_lane *lane, uint64_t number, cf_kind *kind, cf_directory_entry **entries, size_t *count) {
+static cf_err *read_directory(cf_lane *lane, uint64_t number, cf_kind *kind, cf_directory_entry **entries,
+                              size_t *count) {
     cf_packed *pack;
     CF_TRY(cf_reader_pack(lane->reader, number, &pack));
     CF_AUTO_BUF cf_buf raw;
@@ -189,4 +256,10 @@ cf_err *cf_lane_directory(cf_lane *lane, uint64_t number, cf_kind *kind, cf_dire
     if (!err && kind) *kind = pack->header.kind;
     cf_reader_pack_release(lane->reader, pack);
     return err;
+}
+
+cf_err *cf_lane_directory(cf_lane *lane, uint64_t number, cf_kind *kind, cf_directory_entry **entries, size_t *count) {
+    bool again = false;
+    CF_TRY(doubt(lane->reader, number, read_directory(lane, number, kind, entries, count), &again));
+    return again ? read_directory(lane, number, kind, entries, count) : NULL;
 }

@@ -60,12 +60,16 @@ static cf_packed *find(cf_packs *packs, uint64_t number) {
     return NULL;
 }
 
-static void forget(cf_packs *packs, cf_packed *pack) {
+static void unlink_packed(cf_packs *packs, cf_packed *pack) {
     cf_packed **link = bucket_of(packs, pack->number);
     while (*link != pack) link = &(*link)->chain;
     *link = pack->chain;
     use_unlink(packs, pack);
     packs->count--;
+}
+
+static void forget(cf_packs *packs, cf_packed *pack) {
+    unlink_packed(packs, pack);
     packed_free(pack);
 }
 
@@ -178,8 +182,48 @@ static cf_packed *pin(cf_packs *packs, uint64_t number) {
 
 void cf_reader_pack_release(cf_reader *reader, cf_packed *pack) {
     pthread_mutex_lock(&reader->packs.lock);
-    pack->refs--;
+    if (--pack->refs == 0 && pack->detached) packed_free(pack);
     pthread_mutex_unlock(&reader->packs.lock);
+}
+
+bool cf_reader_pack_doubtful(const cf_err *err) {
+    return cf_err_is(err, CF_ERR_PACK_UNREADABLE) || cf_err_is(err, CF_ERR_SEGMENT_DAMAGED);
+}
+
+static bool same_frame(const cf_packed *a, const cf_packed *b) {
+    bool same = a->size == b->size && a->extent_count == b->extent_count;
+    for (size_t i = 0; same && i < a->extent_count; i++)
+        same = a->extents[i].segment == b->extents[i].segment && a->extents[i].offset == b->extents[i].offset;
+    return same;
+}
+
+/* Takes fresh. The pack of the table is replaced when it differs. */
+static bool replace(cf_packs *packs, cf_packed *fresh) {
+    pthread_mutex_lock(&packs->lock);
+    cf_packed *known = find(packs, fresh->number);
+    bool changed = !fresh->broken && (!known || known->broken || !same_frame(known, fresh));
+    if (known && changed) {
+        unlink_packed(packs, known);
+        known->detached = true;
+        if (known->refs == 0) packed_free(known);
+    }
+    pthread_mutex_unlock(&packs->lock);
+    if (changed)
+        keep(packs, fresh);
+    else
+        packed_free(fresh);
+    return changed;
+}
+
+cf_err *cf_reader_pack_again(cf_reader *reader, uint64_t number, bool *changed) {
+    cf_pack_frame frame = {0};
+    cf_packed *fresh = NULL;
+    *changed = false;
+    cf_err *err = reader->source->ops->packs(reader->source->context, &number, 1, &frame);
+    if (!err) err = packed_from(reader, &frame, &fresh);
+    if (!err) *changed = replace(&reader->packs, fresh);
+    cf_pack_frames_wipe(&frame, 1);
+    return err;
 }
 
 void cf_reader_pack_gone(cf_reader *reader, uint64_t number, const cf_err *why) {
@@ -309,10 +353,20 @@ static cf_err *check_frame(cf_reader *reader, const cf_packed *pack, cf_buf *buf
                           (unsigned long long)pack->number);
 }
 
-cf_err *cf_reader_check_frame(cf_reader *reader, uint64_t number, cf_buf *buffer) {
+static cf_err *check_frame_once(cf_reader *reader, uint64_t number, cf_buf *buffer) {
     cf_packed *pack;
     CF_TRY(cf_reader_pack(reader, number, &pack));
     cf_err *err = check_frame(reader, pack, buffer);
     cf_reader_pack_release(reader, pack);
     return err;
+}
+
+cf_err *cf_reader_check_frame(cf_reader *reader, uint64_t number, cf_buf *buffer) {
+    bool again = false;
+    cf_err *err = check_frame_once(reader, number, buffer);
+    if (!err || !cf_reader_pack_doubtful(err)) return err;
+    CF_AUTO(cf_err) ignored = cf_reader_pack_again(reader, number, &again); /* then the first error stands */
+    if (!again) return err;
+    cf_err_free(err);
+    return check_frame_once(reader, number, buffer);
 }

@@ -15,6 +15,8 @@ void cf_point_close(cf_point *point) {
     free(point);
 }
 
+enum { CACHED_POINT_MAX = 4 << 20 }; /* larger ones are fetched each time */
+
 static cf_err *chain_broken(const char *reason, const cf_point_row *row, const char *what) {
     char hex[CF_HEX_SIZE(32)];
     cf_hex_encode(row->id.bytes, 32, hex);
@@ -117,7 +119,34 @@ cf_err *cf_reader_point_decode(cf_reader *reader, const cf_id32 *id, cf_span obj
     return opened(reader, cf_take(point), out);
 }
 
+/* The object, from the cache of trees when it is there and has its ID. */
+static cf_err *get_object(cf_reader *reader, const cf_id32 *id, cf_buf *object) {
+    char name[CF_TREE_CACHE_NAME];
+    cf_tree_cache *trees = reader->trees;
+    cf_tree_cache_id_name('p', cf_span_of(id->bytes, 32), name);
+    if (trees && cf_tree_cache_get(trees, name, object)) {
+        cf_err *err = check_id(id, cf_buf_span(object));
+        if (!err) return NULL;
+        cf_err_free(err);
+        cf_tree_cache_drop(trees, name);
+        cf_buf_reset(object);
+    }
+    CF_TRY(reader->source->ops->point(reader->source->context, id, object));
+    CF_TRY(check_id(id, cf_buf_span(object)));
+    cf_span bytes = cf_buf_span(object);
+    if (trees && bytes.size <= CACHED_POINT_MAX) cf_tree_cache_put(trees, name, &bytes, 1);
+    return NULL;
+}
+
 cf_err *cf_reader_point_open(cf_reader *reader, const cf_id32 *id, cf_point **out) {
+    CF_AUTO(cf_point) point = NULL;
+    CF_TRY(point_new(id, &point));
+    cf_err *err = get_object(reader, id, &point->object);
+    if (err) return cf_err_is(err, CF_ERR_POINT_NOT_FOUND) ? err : about(id, err);
+    return opened(reader, cf_take(point), out);
+}
+
+cf_err *cf_reader_point_fetch(cf_reader *reader, const cf_id32 *id, cf_point **out) {
     CF_AUTO(cf_point) point = NULL;
     CF_TRY(point_new(id, &point));
     cf_err *err = reader->source->ops->point(reader->source->context, id, &point->object);
@@ -141,7 +170,7 @@ static cf_err *fetch_chain(cf_reader *reader, const cf_point *point, struct link
             return cf_fail_reason(CF_ERR_FORMAT, "chain", "its liveness map builds on too many others");
         chain_above = header.chain;
         struct link *link = &links[(*count)++];
-        cf_err *err = reader->source->ops->point(reader->source->context, &header.base, &link->object);
+        cf_err *err = get_object(reader, &header.base, &link->object);
         if (err && (cf_err_is(err, CF_ERR_POINT_NOT_FOUND) || cf_err_is(err, CF_ERR_UNKNOWN_OBJECT)) &&
             reader->source->ops->map) {
             cf_err_free(err);
@@ -150,7 +179,6 @@ static cf_err *fetch_chain(cf_reader *reader, const cf_point *point, struct link
         }
         CF_TRY(err);
         cf_point_frame frame;
-        CF_TRY(check_id(&header.base, cf_buf_span(&link->object)));
         CF_TRY(cf_point_decode(cf_buf_span(&link->object), &frame));
         link->map = frame.map;
         CF_TRY(cf_map_peek(frame.map, &header));
@@ -191,6 +219,8 @@ cf_err *cf_reader_point_map(cf_reader *reader, cf_point *point) {
     cf_err *err = fetch_chain(reader, point, links, &count, &gone);
     if (!err) err = gone ? map_from_keeper(reader, point, &point->map) : decode_chain(point, links, count, &point->map);
     for (size_t i = 0; i < 8; i++) cf_buf_wipe(&links[i].object);
+    if (!err) err = cf_reader_add_extra(reader, &point->id, point->map);
+    if (err) cf_map_free(cf_take(point->map));
     return err ? about(&point->id, err) : NULL;
 }
 

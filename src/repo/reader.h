@@ -13,6 +13,7 @@
 #include "base/ids.h"
 #include "base/secret.h"
 #include "repo/source.h"
+#include "repo/tree_cache.h"
 #include "sealed/root.h"
 #include "sealed/segment.h"
 #include "sealed/slot.h"
@@ -31,6 +32,9 @@ cf_err *cf_reader_open(cf_source *source, const cf_server_keys *keys, const cf_i
                        cf_reader **reader);
 void cf_reader_close(cf_reader *reader); /* after all its lanes and points */
 CF_DEFINE_AUTO(cf_reader, cf_reader_close)
+/* cf_reader_use_trees: look for what belongs to trees in this cache first, and keep there what was fetched. Borrowed until
+ * close; set before anything is read. Not for commands whose purpose is to read what the vault holds (verify). */
+void cf_reader_use_trees(cf_reader *reader, cf_tree_cache *trees);
 const cf_id16 *cf_reader_server(const cf_reader *reader);
 /* Bytes read from packs so far. */
 uint64_t cf_reader_fetched(const cf_reader *reader);
@@ -60,6 +64,8 @@ cf_err *cf_reader_points(cf_reader *reader, cf_point_row **rows, size_t *count);
 /* cf_reader_point_open: fetch and verify. Fails: POINT_NOT_FOUND; POINT_DAMAGED around SEAL_BROKEN, FORMAT
  * and the like; FORMAT_VERSION.                                                                         */
 cf_err *cf_reader_point_open(cf_reader *reader, const cf_id32 *id, cf_point **point);
+/* cf_reader_point_fetch: the same, from the vault whatever the cache of trees holds (it is not kept there either). */
+cf_err *cf_reader_point_fetch(cf_reader *reader, const cf_id32 *id, cf_point **point);
 /* cf_reader_point_decode: the same from bytes that are at hand (copied).                                */
 cf_err *cf_reader_point_decode(cf_reader *reader, const cf_id32 *id, cf_span object, cf_point **point);
 /* cf_reader_point_map: make sure that point->map is there: deltas are resolved by opening their bases
@@ -104,6 +110,9 @@ cf_err *cf_lane_chunk(cf_lane *lane, const cf_map *map, cf_kind kind, const cf_r
 cf_err *cf_lane_chunk_in(cf_lane *lane, const cf_segment *segment, cf_kind kind, const cf_ref *ref, cf_span *chunk);
 /* cf_lane_chunk_id: the ID of bytes that are at hand (is a local file the same?).                       */
 cf_err *cf_lane_chunk_id(cf_lane *lane, cf_kind kind, cf_span content, cf_id32 *id);
+/* cf_lane_resolve: a chunk of a damaged segment that was stored again elsewhere: *ref becomes the new address (within
+ * the point's map), and the result is true. Readers of references do so by themselves.                  */
+bool cf_lane_resolve(const cf_lane *lane, const cf_map *map, cf_ref *ref);
 /* cf_lane_directory: a pack's own directory of chunks: fresh array, the caller frees it. Also gives the
  * pack's kind (may be NULL). Needs no session key.                                                      */
 cf_err *cf_lane_directory(cf_lane *lane, uint64_t pack, cf_kind *kind, cf_directory_entry **entries, size_t *count);

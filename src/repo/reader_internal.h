@@ -20,6 +20,7 @@ typedef struct cf_packed {
     bool has_keys;
     cf_key_pair_bytes keys;
     unsigned refs; /* under the table's lock */
+    bool detached; /* not in the table any more: freed with its last use */
     struct cf_packed *chain;
     struct cf_packed *older, *newer; /* by last use */
 } cf_packed;
@@ -66,6 +67,29 @@ void cf_cache_loaded(cf_cache *cache, cf_segment *segment);
 void cf_cache_failed(cf_cache *cache, cf_segment *segment);
 bool cf_cache_has(cf_cache *cache, uint64_t pack, uint16_t number);
 
+/* Relocation records; loaded when the first point's map is made. */
+typedef struct cf_relocated {
+    uint64_t number;
+    cf_id32 *points; /* ascending */
+    size_t point_count;
+    cf_map *extra;
+} cf_relocated;
+typedef struct cf_moved {
+    cf_ref ref; /* where the chunk stands now */
+    uint64_t number;
+} cf_moved;
+typedef struct cf_relocations {
+    pthread_mutex_t lock;
+    bool loaded;
+    cf_relocated *records;
+    size_t count;
+    cf_moved *moved; /* ascending by ID, the newest record first */
+    size_t moved_count;
+} cf_relocations;
+void cf_relocations_wipe(cf_relocations *all);
+/* cf_reader_add_extra: what the point needs because chunks of it were moved. */
+cf_err *cf_reader_add_extra(cf_reader *reader, const cf_id32 *point, cf_map *map);
+
 typedef struct cf_session_key {
     cf_id16 session;
     cf_secret *key;
@@ -81,6 +105,8 @@ struct cf_reader {
     cf_session_key *sessions;
     size_t session_count;
     _Atomic uint64_t fetched;
+    cf_relocations relocations;
+    cf_tree_cache *trees; /* may be NULL */
 };
 
 struct cf_lane {
@@ -98,6 +124,11 @@ cf_err *cf_reader_session_key(cf_reader *reader, const cf_id16 *session, cf_span
 cf_err *cf_reader_pack(cf_reader *reader, uint64_t number, cf_packed **pack);
 /* cf_reader_pack_gone: its object turned out to be missing: not to be asked for again and again. */
 void cf_reader_pack_gone(cf_reader *reader, uint64_t number, const cf_err *why);
+/* cf_reader_pack_again: asks the source anew. *changed: compaction has written the pack anew: the table has it as it is
+ * now; pinned old ones stay as they are until they are released.                                          */
+cf_err *cf_reader_pack_again(cf_reader *reader, uint64_t number, bool *changed);
+/* Might an error come from an extent table that is not the newest? */
+bool cf_reader_pack_doubtful(const cf_err *err);
 void cf_reader_pack_release(cf_reader *reader, cf_packed *pack);
 /* cf_reader_pack_keys: the segments' key, its commitment checked. */
 cf_err *cf_reader_pack_keys(cf_reader *reader, cf_packed *pack, uint8_t key[32]);

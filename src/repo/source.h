@@ -52,6 +52,10 @@ typedef struct cf_source_ops {
     /* The effective liveness map of a point as a map that is no delta; asked for only when a delta's base is
      * gone. May be NULL.                                                                                  */
     cf_err *(*map)(void *context, const cf_id32 *id, cf_buf *out);
+    /* IDs of the server's relocation records, in the order of their numbers; a fresh array, the caller frees it; and
+     * one of them, appended to out. Both may be NULL: there are none.                                    */
+    cf_err *(*relocations)(void *context, cf_id32 **ids, size_t *count);
+    cf_err *(*relocation)(void *context, const cf_id32 *id, cf_buf *out);
     void (*close)(void *context);
 } cf_source_ops;
 

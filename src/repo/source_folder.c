@@ -91,15 +91,22 @@ static bool find(const struct folder *folder, uint64_t number, char name[80]) {
     return true;
 }
 
+static cf_err *find_again(struct folder *folder, uint64_t number, bool fresh, bool *found, char name[80]) {
+    pthread_mutex_lock(&folder->lock);
+    *found = !fresh && find(folder, number, name);
+    cf_err *err = *found ? NULL : scan(folder);
+    if (!*found && !err) *found = find(folder, number, name);
+    pthread_mutex_unlock(&folder->lock);
+    return err;
+}
+
+/* A pack whose name is gone may have been written anew: the list is read again, once. */
 static cf_err *open_pack(struct folder *folder, uint64_t number, int *fd) {
     char name[80];
-    pthread_mutex_lock(&folder->lock);
-    bool found = find(folder, number, name);
-    cf_err *err = found ? NULL : scan(folder);
-    if (!found && !err) found = find(folder, number, name);
-    pthread_mutex_unlock(&folder->lock);
-    CF_TRY(err);
-    if (found) {
+    bool found = true;
+    for (int round = 0; round < 2 && found; round++) {
+        CF_TRY(find_again(folder, number, round > 0, &found, name));
+        if (!found) break;
         *fd = openat(folder->packs, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (*fd >= 0) return NULL;
         if (errno != ENOENT) return cf_os_fail(errno, "open", name);

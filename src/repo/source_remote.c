@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "remote/damage.h"
 #include "remote/packs.h"
 #include "remote/points.h"
 #include "remote/sessions.h"
@@ -15,6 +16,7 @@ enum { KEPT = 4096, BUCKETS = 4096 };
 struct place {
     cf_remote_pack pack;
     unsigned refs;
+    bool detached; /* a newer one took its place; freed with its last use */
     struct place *chain, *older, *newer;
 };
 
@@ -53,14 +55,33 @@ static void age_append(struct vault *vault, struct place *place) {
     vault->newest = place;
 }
 
-static void forget(struct vault *vault, struct place *place) {
+static void unlink_place(struct vault *vault, struct place *place) {
     struct place **link = &vault->bucket[place->pack.number % BUCKETS];
     while (*link != place) link = &(*link)->chain;
     *link = place->chain;
     age_unlink(vault, place);
     vault->count--;
+}
+
+static void free_place(struct place *place) {
     cf_remote_pack_wipe(&place->pack);
     free(place);
+}
+
+static void forget(struct vault *vault, struct place *place) {
+    unlink_place(vault, place);
+    free_place(place);
+}
+
+static bool same_pack(const cf_remote_pack *a, const cf_remote_pack *b) {
+    return a->size == b->size && a->tail_size == b->tail_size && memcmp(a->tail, b->tail, a->tail_size) == 0;
+}
+
+/* Compaction has written the pack anew: the old address is of no use any more. */
+static void detach(struct vault *vault, struct place *place) {
+    unlink_place(vault, place);
+    place->detached = true;
+    if (place->refs == 0) free_place(place);
 }
 
 /* Takes what pack holds. */
@@ -73,9 +94,10 @@ static cf_err *keep(struct vault *vault, cf_remote_pack *pack) {
     place->pack = *pack;
     *pack = (cf_remote_pack){0};
     pthread_mutex_lock(&vault->lock);
-    if (find(vault, place->pack.number)) {
-        cf_remote_pack_wipe(&place->pack);
-        free(place);
+    struct place *known = find(vault, place->pack.number);
+    if (known && !same_pack(&known->pack, &place->pack)) detach(vault, cf_take(known));
+    if (known) {
+        free_place(place);
     } else {
         struct place **bucket = &vault->bucket[place->pack.number % BUCKETS];
         place->chain = *bucket;
@@ -95,8 +117,11 @@ static cf_err *missing(uint64_t number, cf_err *cause) {
     if (cause && !cf_err_is(cause, CF_ERR_OBJECT_MISSING) && !cf_err_is(cause, CF_ERR_UNKNOWN_OBJECT) &&
         !cf_err_has(cause, CF_F_DAMAGE))
         return cause;
-    bool cut = strcmp(cf_err_reason(cause), "range") == 0;
-    return cf_wrap_reason(cause, CF_ERR_PACK_UNREADABLE, cut ? "short" : "missing",
+    bool cut = strcmp(cf_err_reason(cause), "range") == 0, moved = strcmp(cf_err_reason(cause), "moved") == 0;
+    return cf_wrap_reason(cause, CF_ERR_PACK_UNREADABLE,
+                          cut     ? "short"
+                          : moved ? "moved"
+                                  : "missing",
                           "the vault cannot give out pack %llu", (unsigned long long)number);
 }
 
@@ -167,7 +192,7 @@ static cf_err *source_read(void *context, uint64_t number, uint64_t offset, size
     CF_TRY(address(vault, number, &place));
     cf_err *err = cf_remote_read_range(vault->remote, &place->pack, offset, size, out);
     pthread_mutex_lock(&vault->lock);
-    place->refs--;
+    if (--place->refs == 0 && place->detached) free_place(place);
     pthread_mutex_unlock(&vault->lock);
     return err && (cf_err_is(err, CF_ERR_OBJECT_MISSING) || cf_err_is(err, CF_ERR_UNKNOWN_OBJECT))
                ? missing(number, err)
@@ -224,6 +249,24 @@ static cf_err *source_record(void *context, const cf_id16 *session, cf_buf *out)
     return cf_buf_check(out, "a key record");
 }
 
+static cf_err *source_relocations(void *context, cf_id32 **out, size_t *count) {
+    struct vault *vault = context;
+    CF_AUTO_FREE cf_remote_relocation *rows = NULL;
+    size_t total = 0;
+    CF_TRY(cf_remote_list_relocations(vault->remote, &rows, &total));
+    cf_id32 *ids = calloc(total + 1, sizeof *ids);
+    if (!ids) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for %zu relocation records", total);
+    for (size_t i = 0; i < total; i++) ids[i] = rows[i].id;
+    *out = ids;
+    *count = total;
+    return NULL;
+}
+
+static cf_err *source_relocation(void *context, const cf_id32 *id, cf_buf *out) {
+    struct vault *vault = context;
+    return cf_remote_get_relocation(vault->remote, id, out);
+}
+
 static void source_close(void *context) {
     struct vault *vault = context;
     while (vault->oldest) forget(vault, vault->oldest);
@@ -238,6 +281,8 @@ static const cf_source_ops remote_ops = {
     .packs = source_packs,
     .read = source_read,
     .map = source_map,
+    .relocations = source_relocations,
+    .relocation = source_relocation,
     .close = source_close,
 };
 

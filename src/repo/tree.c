@@ -17,6 +17,9 @@ struct cf_dir_reader {
     cf_buf from; /* while seeking: names below are skipped */
     cf_buf last; /* the last name given */
     bool has_last;
+    bool has_entry, has_part; /* what comes next, see settle: at most one of them */
+    cf_entry entry;
+    cf_part part;
 };
 
 static void level_close(struct level *level) {
@@ -97,7 +100,7 @@ cf_err *cf_dir_reader_seek(cf_dir_reader *dir, cf_span name) {
     cf_buf_put_span(&dir->from, name);
     CF_TRY(cf_buf_check(&dir->from, "a name"));
     dir->seeking = true;
-    dir->has_last = false;
+    dir->has_last = dir->has_entry = dir->has_part = false;
     dir->depth = 0;
     return push(dir, &dir->root);
 }
@@ -111,30 +114,55 @@ static cf_err *check_order(cf_dir_reader *dir, cf_span name) {
     return cf_buf_check(&dir->last, "a name");
 }
 
-cf_err *cf_dir_reader_next(cf_dir_reader *dir, cf_entry *entry, bool *more) {
-    while (dir->depth > 0) {
+/* Until an entry or a part is known to come next, or the end. Reads no further node. */
+static cf_err *settle(cf_dir_reader *dir) {
+    while (dir->depth > 0 && !dir->has_entry && !dir->has_part) {
         cf_node_reader *top = dir->level[dir->depth - 1].reader;
-        if (cf_node_reader_kind(top) == CF_NODE_SPLIT) {
-            cf_part part;
-            if (cf_node_reader_part(top, &part))
-                CF_TRY(push(dir, &part.node));
-            else
-                dir->depth--;
+        if (cf_node_reader_kind(top) == CF_NODE_SPLIT)
+            dir->has_part = cf_node_reader_part(top, &dir->part);
+        else
+            dir->has_entry = cf_node_reader_entry(top, &dir->entry);
+        if (!dir->has_entry && !dir->has_part) dir->depth--;
+        if (!dir->has_entry) continue;
+        if (dir->seeking && cf_span_compare(dir->entry.name, cf_buf_span(&dir->from)) < 0) {
+            dir->has_entry = false;
             continue;
         }
-        cf_entry read;
-        if (!cf_node_reader_entry(top, &read)) {
-            dir->depth--;
-            continue;
-        }
-        if (dir->seeking && cf_span_compare(read.name, cf_buf_span(&dir->from)) < 0) continue;
         dir->seeking = false;
-        CF_TRY(check_order(dir, read.name));
-        *entry = read;
-        *more = true;
-        return NULL;
+        cf_err *err = check_order(dir, dir->entry.name);
+        if (!err) continue;
+        dir->has_entry = false;
+        return err;
     }
-    *more = false;
+    return NULL;
+}
+
+cf_err *cf_dir_reader_peek(cf_dir_reader *dir, cf_dir_step *what, const cf_entry **entry, const cf_part **part) {
+    CF_TRY(settle(dir));
+    *what = dir->has_entry ? CF_DIR_ENTRY : dir->has_part ? CF_DIR_PART : CF_DIR_END;
+    *entry = &dir->entry;
+    *part = &dir->part;
+    return NULL;
+}
+
+void cf_dir_reader_skip(cf_dir_reader *dir) {
+    dir->has_part = false;
+}
+
+cf_err *cf_dir_reader_enter(cf_dir_reader *dir) {
+    dir->has_part = false;
+    return push(dir, &dir->part.node);
+}
+
+cf_err *cf_dir_reader_next(cf_dir_reader *dir, cf_entry *entry, bool *more) {
+    for (;;) {
+        CF_TRY(settle(dir));
+        if (!dir->has_part) break;
+        CF_TRY(cf_dir_reader_enter(dir));
+    }
+    if (dir->has_entry) *entry = dir->entry;
+    *more = dir->has_entry;
+    dir->has_entry = false;
     return NULL;
 }
 

@@ -17,6 +17,13 @@ cf_err *cf_dir_reader_open(cf_lane *lane, const cf_map *map, const cf_ref *node,
  * end. After a failure the reader stands behind the damaged part, and the next call goes on there: so one
  * damaged node of a split directory costs its own entries only.                                            */
 cf_err *cf_dir_reader_next(cf_dir_reader *dir, cf_entry *entry, bool *more);
+/* cf_dir_reader_peek: what comes next, without taking it: an entry (borrowed until it is taken with _next), or a part of
+ * a split folder that has not been read yet (_next reads it, _skip passes over all of it). Fails as _next.      */
+typedef enum cf_dir_step { CF_DIR_END, CF_DIR_ENTRY, CF_DIR_PART } cf_dir_step;
+cf_err *cf_dir_reader_peek(cf_dir_reader *dir, cf_dir_step *what, const cf_entry **entry, const cf_part **part);
+void cf_dir_reader_skip(cf_dir_reader *dir);
+/* cf_dir_reader_enter: read the part that comes next, so that what it begins with comes next. Fails as _next. */
+cf_err *cf_dir_reader_enter(cf_dir_reader *dir);
 /* cf_dir_reader_seek: start at the first name not below this one.                                          */
 cf_err *cf_dir_reader_seek(cf_dir_reader *dir, cf_span name);
 void cf_dir_reader_close(cf_dir_reader *dir);

@@ -165,6 +165,70 @@ static void test_damaged_packs(void **state) {
     close_build(&o);
 }
 
+/* Writes the pack anew as compaction does: without one segment, the others at other offsets; the old object goes. */
+static void compact_pack(build *b, uint64_t number, uint16_t left_out) {
+    static uint8_t bytes[4 << 20];
+    CF_AUTO_FREE char *path = build_pack_path(b, number);
+    CF_AUTO_FREE cf_extent *extents = NULL;
+    CF_AUTO_BUF cf_buf out;
+    char name[512];
+    uint64_t table;
+    uint32_t total;
+    size_t count = 0, kept = 0;
+    cf_buf_init(&out, sizeof bytes);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    assert_int_equal(fclose(file), 0);
+    good(cf_pack_trailer_decode(cf_span_of(bytes + size - CF_PACK_TRAILER_SIZE, CF_PACK_TRAILER_SIZE), size, &table,
+                                &total));
+    good(cf_pack_tail_decode(cf_span_of(bytes, CF_PACK_HEADER_SIZE), cf_span_of(bytes + table, size - table), size,
+                             &extents, &count));
+    cf_buf_put(&out, bytes, CF_PACK_HEADER_SIZE);
+    for (size_t i = 0; i < count; i++) {
+        if (extents[i].segment == left_out) continue;
+        uint64_t at = out.size;
+        cf_buf_put(&out, bytes + extents[i].offset, extents[i].length);
+        extents[kept] = extents[i];
+        extents[kept++].offset = at;
+    }
+    cf_pack_tail_encode(out.data, out.size, extents, kept, &out);
+    good(cf_buf_check(&out, "pack"));
+    snprintf(name, sizeof name, "%s.00000001", path);
+    file = fopen(name, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(out.data, 1, out.size, file), out.size);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(remove(path), 0);
+}
+
+/* A reader that knows a pack's extent table from before goes on after the pack was written anew, and says what is gone. */
+static void test_compacted_meanwhile(void **state) {
+    (void)state;
+    build *b = build_new(8);
+    cf_ref refs[4];
+    uint8_t data[5000];
+    for (unsigned i = 0; i < 4; i++) {
+        fill(data, sizeof data, i);
+        refs[i] = build_chunk(b, CF_KIND_DATA, data, sizeof data);
+        build_cut(b, CF_KIND_DATA);
+    }
+    build_dir_writer *w = build_dir_new(b);
+    (void)build_point(b, build_dir_end(w, 0), "/", false);
+    opened o = open_build(b);
+    CF_AUTO_BUF cf_buf chunk;
+    cf_buf_init(&chunk, CF_CHUNK_MAX);
+    good(cf_lane_chunk(o.lane, NULL, CF_KIND_DATA, &refs[0], &chunk));
+    compact_pack(b, refs[0].pack, refs[1].segment);
+    for (unsigned i = 2; i < 4; i++) {
+        fill(data, sizeof data, i);
+        good(cf_lane_chunk(o.lane, NULL, CF_KIND_DATA, &refs[i], &chunk));
+        assert_memory_equal(chunk.data, data, sizeof data);
+    }
+    bad(cf_lane_chunk(o.lane, NULL, CF_KIND_DATA, &refs[1], &chunk), CF_ERR_SEGMENT_DAMAGED, "missing");
+    close_build(&o);
+}
+
 static void test_folders(void **state) {
     (void)state;
     static const unsigned parts[] = {0, 7, 3};
@@ -303,8 +367,10 @@ static void test_points(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chunks),  cmocka_unit_test(test_outside_map), cmocka_unit_test(test_damaged_packs),
-        cmocka_unit_test(test_folders), cmocka_unit_test(test_contents),    cmocka_unit_test(test_points),
+        cmocka_unit_test(test_chunks),        cmocka_unit_test(test_outside_map),
+        cmocka_unit_test(test_damaged_packs), cmocka_unit_test(test_compacted_meanwhile),
+        cmocka_unit_test(test_folders),       cmocka_unit_test(test_contents),
+        cmocka_unit_test(test_points),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
