@@ -26,6 +26,7 @@ static cf_remote_options options_of(const cf_network *network, const char *url, 
                                .proxy_user = network->proxy_user,
                                .proxy_password = network->proxy_password,
                                .cancel = network->cancel,
+                               .pace = network->pace,
                                .retry_total_ms = network->retry_total_ms};
 }
 
@@ -47,7 +48,9 @@ cf_err *cf_access_connect(cf_state *state, const cf_network *network, cf_remote 
     CF_AUTO(cf_secret) token = NULL;
     CF_TRY(cf_registration_load_identity(cf_state_fd(state), &identity));
     CF_TRY(cf_registration_load_token(cf_state_fd(state), &token));
-    return connect_as(identity, token, network, remote);
+    cf_network paced = *network;
+    if (!paced.pace) paced.pace = cf_state_pace(state);
+    return connect_as(identity, token, &paced, remote);
 }
 
 static bool names_server(const char *text, const cf_id16 *id, const char *name) {
@@ -62,8 +65,9 @@ static cf_err *fill_names(cf_access *access, const char *server_name, const char
     return access->server_name && access->vault_name ? NULL : cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for names");
 }
 
-static cf_network network_of(const cf_access_options *options) {
-    return (cf_network){.proxy = options->proxy,
+static cf_network network_of(const cf_state *state, const cf_access_options *options) {
+    return (cf_network){.pace = state ? cf_state_pace(state) : NULL,
+                        .proxy = options->proxy,
                         .proxy_user = options->proxy_user,
                         .proxy_password = options->proxy_password,
                         .retry_total_ms = options->retry_total_ms,
@@ -80,7 +84,7 @@ static cf_err *open_own(cf_state *state, const cf_identity *identity, const cf_a
     CF_TRY(fill_names(access, identity->server_name, identity->vault_name));
     CF_TRY(cf_registration_load_token(cf_state_fd(state), &token));
     CF_TRY(cf_registration_load_keys(cf_state_fd(state), &access->keys));
-    cf_network network = network_of(options);
+    cf_network network = network_of(state, options);
     return connect_as(identity, token, &network, &access->remote);
 }
 
@@ -117,43 +121,61 @@ static cf_err *choose(const cf_remote_server *servers, size_t count, const char 
                    list && *list ? list : "none");
 }
 
-static cf_err *unlock_other(cf_access *access, const cf_remote_server *server, const cf_secret *passphrase) {
-    cf_unlock_request request = {.server = server->id, .server_name = server->name, .passphrase = passphrase};
+static cf_err *unlock_other(cf_access *access, const cf_id16 *server, const cf_access_options *options) {
+    cf_unlock_request request = {.server = *server,
+                                 .server_name = access->server_name,
+                                 .passphrase = options->passphrase,
+                                 .recovery_key = options->recovery_key};
     cf_unlocked unlocked = {0};
     CF_TRY(cf_access_unlock(access->remote, &request, &unlocked));
     access->keys = cf_take(unlocked.keys);
-    access->server_id = server->id;
+    access->server_id = *server;
     cf_unlocked_wipe(&unlocked);
     return NULL;
 }
 
-static cf_err *open_other(const cf_access_options *options, cf_access *access) {
-    if (!options->credentials_path)
+static cf_err *open_kit(cf_state *state, const cf_access_options *options, cf_access *access) {
+    const cf_kit *kit = options->kit;
+    cf_network network = network_of(state, options);
+    CF_TRY(cf_access_use_credentials(kit->credentials, &network, &access->remote));
+    access->vault_id = kit->credentials->vault_id;
+    access->has_newest = kit->has_newest;
+    access->newest = kit->newest;
+    access->newest_counter = kit->newest_counter;
+    CF_TRY(fill_names(access, kit->server_name, kit->credentials->vault_name));
+    return unlock_other(access, &kit->server_id, options);
+}
+
+static cf_err *open_other(cf_state *state, const cf_access_options *options, cf_access *access) {
+    if (!options->credentials_path && !options->kit)
         return cf_fail(CF_ERR_BAD_USAGE,
                        "to read the data of \"%s\", give --credentials FILE and --passphrase-file FILE",
                        options->server);
-    if (!options->passphrase)
-        return cf_fail(CF_ERR_BAD_USAGE, "the passphrase of \"%s\" is needed: --passphrase-file FILE", options->server);
+    if (!options->passphrase && !options->recovery_key)
+        return cf_fail(CF_ERR_BAD_USAGE, "the passphrase of \"%s\" is needed: --passphrase-file FILE",
+                       options->kit ? options->kit->server_name : options->server);
+    if (options->kit) return open_kit(state, options, access);
     CF_AUTO(cf_credentials) credentials = NULL;
     CF_AUTO_FREE cf_remote_server *servers = NULL;
     cf_remote_server server;
     size_t count;
     CF_TRY(cf_access_read_credentials(options->credentials_path, &credentials));
     CF_TRY(cf_credentials_check(credentials, CF_PURPOSE_RESTORE, credentials->issued, options->credentials_path));
-    cf_network network = network_of(options);
+    cf_network network = network_of(state, options);
     CF_TRY(cf_access_use_credentials(credentials, &network, &access->remote));
     CF_TRY(cf_remote_list_servers(access->remote, &servers, &count));
     CF_TRY(choose(servers, count, options->server, &server));
     access->vault_id = credentials->vault_id;
     CF_TRY(fill_names(access, server.name, credentials->vault_name));
-    return unlock_other(access, &server, options->passphrase);
+    return unlock_other(access, &server.id, options);
 }
 
 /* This server's identity, or NULL where there is none (which another server's data does not need). */
 static cf_err *load_own(cf_state *state, const cf_access_options *options, cf_identity **identity) {
     cf_err *err = state ? cf_registration_load_identity(cf_state_fd(state), identity)
                         : cf_fail(CF_ERR_NOT_REGISTERED, "no state folder");
-    if (!err || !options->server || !options->credentials_path) return err;
+    bool needed = !options->kit && (!options->server || !options->credentials_path);
+    if (!err || needed) return err;
     cf_err_free(err);
     return NULL;
 }
@@ -163,9 +185,9 @@ cf_err *cf_access_open(cf_state *state, const cf_access_options *options, cf_acc
     CF_AUTO(cf_access) access = calloc(1, sizeof *access);
     if (!access) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a client");
     CF_TRY(load_own(state, options, &identity));
-    bool own = identity && !options->credentials_path &&
+    bool own = identity && !options->credentials_path && !options->kit &&
                (!options->server || names_server(options->server, &identity->server_id, identity->server_name));
-    CF_TRY(own ? open_own(state, identity, options, access) : open_other(options, access));
+    CF_TRY(own ? open_own(state, identity, options, access) : open_other(state, options, access));
     *out = cf_take(access);
     return NULL;
 }

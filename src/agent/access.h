@@ -6,6 +6,7 @@
 #include "agent/state.h"
 #include "base/cancel.h"
 #include "proto/credentials.h"
+#include "proto/kit.h"
 #include "remote/identity.h"
 #include "sealed/slot.h"
 
@@ -16,14 +17,17 @@ typedef struct cf_network {
     const cf_secret *proxy_password;
     uint64_t retry_total_ms; /* CF_RETRY_JOB_MS, CF_RETRY_PERSON_MS; 0: no second try */
     cf_cancel *cancel;
+    const struct cf_http_pace *pace; /* the throttle; NULL: the state's, where there is one */
 } cf_network;
 
 typedef struct cf_access_options {
     const char *server; /* name or ID; NULL: this server */
     const char
         *credentials_path;       /* another server: NULL uses this server's own registration when the name is its own */
+    const cf_kit *kit;           /* instead of server and credentials; borrowed */
     const cf_secret *passphrase; /* another server; borrowed */
-    uint64_t retry_total_ms;     /* this and the rest as in cf_network */
+    const cf_secret *recovery_key; /* instead of the passphrase; borrowed */
+    uint64_t retry_total_ms;       /* this and the rest as in cf_network */
     cf_cancel *cancel;
     const char *proxy, *proxy_user;
     const cf_secret *proxy_password;
@@ -34,7 +38,10 @@ typedef struct cf_access {
     cf_server_keys *keys;
     cf_id16 server_id, vault_id, instance;
     char *server_name, *vault_name;
-    bool own; /* this server's registration: may write too */
+    bool own;        /* this server's registration: may write too */
+    bool has_newest; /* the newest point that a recovery kit knew of: */
+    cf_id32 newest;
+    uint64_t newest_counter;
 } cf_access;
 
 /* cf_access_open: state may be NULL when credentials are given. Fails: 100012 NOT_REGISTERED, 34506, 34513,
@@ -60,6 +67,7 @@ typedef struct cf_unlock_request {
     cf_id16 server;
     const char *server_name; /* for messages */
     const cf_secret *passphrase;
+    const cf_secret *recovery_key; /* instead of the passphrase: an X25519 private key */
     bool takeover;
     cf_id16 instance; /* takeover only */
 } cf_unlock_request;
@@ -70,8 +78,9 @@ typedef struct cf_unlocked {
     char name[CF_REMOTE_NAME_MAX + 1];
 } cf_unlocked;
 void cf_unlocked_wipe(cf_unlocked *unlocked);
-/* cf_access_unlock: challenge, signature, slot, keys; remote then uses the new token. Fails: 34505
- * PASSPHRASE_WRONG, RATE_LIMITED, FORMAT (reason kdf_limits).                                               */
+/* cf_access_unlock: challenge, signature, slot, keys; remote then uses the new token. A passphrase that was replaced
+ * not long ago opens the server too. Fails: 34505 PASSPHRASE_WRONG, RECOVERY_KEY (reason "unknown": no slot is sealed
+ * to it), RATE_LIMITED, FORMAT (reason kdf_limits).                                                         */
 cf_err *cf_access_unlock(cf_remote *remote, const cf_unlock_request *request, cf_unlocked *unlocked)
     __attribute__((warn_unused_result));
 

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "agent/backup_coverage.h"
 #include "agent/backup_job.h"
 #include "agent/backup_settings.h"
+#include "agent/backup_state.h"
 #include "agent/index_upkeep.h"
 #include "agent/point_build.h"
 #include "base/log.h"
@@ -28,8 +30,8 @@ static void warn(void *context, cf_span path, const cf_err *why) {
     cf_log(CF_LOG_WARNING, "%s: %s", shown ? shown : "?", cf_err_message(why));
 }
 
-static cf_err *scan(const cf_backup_job *job, cf_index *index, cf_cache *cache, const cf_backup_skip *skip,
-                    cf_backup_outcome *outcome) {
+static cf_err *scan(const cf_backup_job *job, const cf_coverage *coverage, cf_index *index, cf_cache *cache,
+                    const cf_backup_skip *skip, cf_backup_outcome *outcome) {
     CF_AUTO(cf_writer) writer = NULL;
     CF_AUTO(cf_secret) key = NULL;
     CF_TRY(cf_secret_new(CF_KEY_SIZE, &key)); /* never used: nothing is sealed */
@@ -43,11 +45,16 @@ static cf_err *scan(const cf_backup_job *job, cf_index *index, cf_cache *cache, 
                                  .dry_run = true,
                                  .cancel = job->cancel};
     CF_TRY(cf_writer_open(&options, &writer));
+    cf_backup_made state = cf_backup_state_made(job->cancel);
     cf_backup_options scanning = {.keys = job->access->keys,
                                   .writer = writer,
-                                  .sources = job->sources,
+                                  .sources = coverage->sources,
+                                  .exclude = coverage->exclude,
+                                  .made = coverage->system_state ? &state : NULL,
+                                  .exclude_caches = coverage->exclude_caches,
+                                  .exclude_nodump = coverage->exclude_nodump,
                                   .cache = cache,
-                                  .cross_file_systems = job->cross_file_systems,
+                                  .cross_file_systems = coverage->cross_file_systems,
                                   .lanes = cf_job_lanes(job->config),
                                   .started = cf_clock_wall(cf_state_clock(job->state)),
                                   .skips = skip,
@@ -61,7 +68,7 @@ static cf_err *scan(const cf_backup_job *job, cf_index *index, cf_cache *cache, 
     CF_TRY(err);
     cf_writer_stats stats;
     cf_writer_get_stats(writer, &stats);
-    outcome->summary = (cf_summary){.selection = job->selection,
+    outcome->summary = (cf_summary){.selection = cf_job_selection(job),
                                     .files = result.totals.files,
                                     .directories = result.totals.directories,
                                     .others = result.totals.others,
@@ -84,13 +91,16 @@ static cf_err *with_scratch(const cf_backup_job *job, int scratch_fd, cf_backup_
     CF_TRY(cf_os_stat(scratch_fd, "", &stat));
     cf_backup_skip skip = {stat.device, stat.inode};
     CF_TRY(cf_index_upkeep_open(job->scratch, &job->access->server_id, &index, &fresh));
-    CF_TRY(cf_selection_id(job->access->keys, job->selection, job->sources, &selection));
+    CF_AUTO_COVERAGE cf_coverage room = {0};
+    const cf_coverage *coverage = NULL;
+    CF_TRY(cf_backup_coverage(job, NULL, &room, &coverage));
+    CF_TRY(cf_selection_cache(job->access->keys, cf_job_selection(job), coverage, &selection));
     CF_TRY(cf_cache_open(scratch_fd, &job->access->server_id, &selection, &cache));
     if (job->full_scan) cf_cache_forget(cache);
     outcome->has_base = cf_cache_has_root(cache);
     if (outcome->has_base) outcome->base = cf_cache_get_root(cache)->point;
     outcome->scan_reason = job->full_scan ? "asked for" : outcome->has_base ? "no change tracking" : "no tree cache";
-    return scan(job, index, cache, &skip, outcome);
+    return scan(job, coverage, index, cache, &skip, outcome);
 }
 
 cf_err *cf_backup_dry_run(const cf_backup_job *job, cf_backup_outcome *outcome) {

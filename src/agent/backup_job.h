@@ -10,19 +10,22 @@
 #include "agent/state.h"
 #include "base/progress.h"
 #include "policy/config.h"
-#include "scan/sources.h"
+#include "policy/policy.h"
+#include "scan/coverage.h"
 #include "visible/point.h"
 
 typedef struct cf_backup_job {
     cf_state *state;
     cf_access *access; /* of this server */
     const cf_config *config;
-    const char *scratch; /* folder */
-    const cf_sources *sources;
-    cf_selection selection;
-    bool full_scan; /* do not trust the tree cache: read every file */
-    bool cross_file_systems;
-    const char *retain_until; /* "2027-01-31"; NULL: as the vault decides */
+    const char *scratch;         /* folder */
+    const cf_coverage *coverage; /* paths by hand; NULL: the policy says */
+    const cf_policy *policy;     /* its full selection; sources that are missing are warnings of the job */
+    bool full_scan;              /* do not trust the tree cache: read every file */
+    const char *scheduled;       /* the slot of the schedule's run, RFC 3339 in UTC; NULL: started on demand */
+    const cf_strings *hooks;     /* names of those that go with it (config says what they are); NULL: none */
+    const char *config_path;     /* of config; with hooks */
+    const char *retain_until;    /* "2027-01-31"; NULL: as the vault decides */
     cf_cancel *cancel;
     cf_progress *progress;
     /* What people should see while it runs (waiting, rebuilding); may be NULL. */

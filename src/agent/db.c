@@ -19,6 +19,11 @@ static const char *const migrations[] = {
     " PRIMARY KEY(job, number)) WITHOUT ROWID;"
     "CREATE TABLE head(one INTEGER PRIMARY KEY CHECK(one = 1), id BLOB NOT NULL, counter INTEGER NOT NULL, time INTEGER NOT NULL);"
     "CREATE TABLE settings(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;",
+    "ALTER TABLE jobs ADD COLUMN policy INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE jobs ADD COLUMN slot INTEGER;"
+    "ALTER TABLE jobs ADD COLUMN merged_slot INTEGER;"
+    "ALTER TABLE jobs ADD COLUMN seen INTEGER;"
+    "CREATE INDEX jobs_by_status ON jobs(status, reported);",
 };
 enum { VERSION = sizeof migrations / sizeof migrations[0] };
 

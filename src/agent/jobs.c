@@ -3,17 +3,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/job_process.h"
+#include "agent/live.h"
 #include "agent/state_internal.h"
 #include "base/text.h"
 #include "proto/error_json.h"
 #include "proto/json.h"
 
-enum { LIST_MAX = 100000, HISTORY_MAX = 10000 };
+enum { LIST_MAX = 100000, HISTORY_MAX = 100000, LATELY_S = 60, TRIM_AT_ONCE = 100 };
 
-#define COLUMNS \
-    "id, type, status, started, finished, point_id, bytes, bytes_sent, warnings, error, pid, pid_started, boot, reported"
+#define COLUMNS                                                                                                             \
+    "id, type, status, started, finished, point_id, bytes, bytes_sent, warnings, error, pid, pid_started, boot, reported, " \
+    "policy, slot, merged_slot, seen"
 
 void cf_job_row_wipe(cf_job_row *row) {
     free(row->error);
@@ -33,45 +36,73 @@ void cf_warning_rows_free(cf_warning_row *warnings, size_t count) {
     free(warnings);
 }
 
-/* History is bounded: the oldest ended jobs beyond HISTORY_MAX go, with their warnings. */
-static cf_err *trim_history(cf_state *state) {
-    char sql[256];
-    snprintf(
-        sql, sizeof sql,
-        "DELETE FROM jobs WHERE status <> 'running' AND id IN (SELECT id FROM jobs ORDER BY number DESC LIMIT -1 OFFSET %d)",
-        HISTORY_MAX);
-    return cf_sql_exec(state->db, sql);
+/* What a job left besides its rows. */
+static void remove_files(cf_state *state, const uint8_t id[16]) {
+    char hex[CF_HEX_SIZE(16)];
+    cf_hex_encode(id, 16, hex);
+    CF_AUTO_FREE char *name = cf_text_format("%s/logs/LastBackupFailedFiles%s.txt", state->folder, hex);
+    if (name) (void)unlink(name); /* most jobs have none */
 }
 
-static cf_err *insert_job(cf_state *state, const char *type, const cf_id16 *id, const cf_job_process *self) {
+/* History is bounded: by age, and by number. A few at a time: this runs at the start of every job. */
+static cf_err *trim_history(cf_state *state) {
+    CF_AUTO_STATEMENT sqlite3_stmt *select = NULL, *remove = NULL;
+    uint8_t old[TRIM_AT_ONCE][16];
+    size_t count = 0;
+    CF_TRY(cf_sql_prepare(state->db,
+                          "SELECT id FROM jobs WHERE status <> 'running' AND (started < ? OR number <= "
+                          "(SELECT max(number) FROM jobs) - ?) ORDER BY number LIMIT ?",
+                          &select));
+    (void)sqlite3_bind_int64(select, 1, cf_clock_wall(&state->clock).seconds - state->history_days * (int64_t)86400);
+    (void)sqlite3_bind_int(select, 2, HISTORY_MAX);
+    (void)sqlite3_bind_int(select, 3, TRIM_AT_ONCE);
+    for (bool row = true; count < TRIM_AT_ONCE; count++) {
+        CF_TRY(cf_sql_step(state->db, select, &row));
+        if (!row || !cf_sql_copy_bytes(select, 0, old[count], 16)) break;
+    }
+    CF_TRY(cf_sql_prepare(state->db, "DELETE FROM jobs WHERE id = ?", &remove));
+    for (size_t i = 0; i < count; i++) {
+        cf_sql_bind_bytes(remove, 1, cf_span_of(old[i], 16));
+        CF_TRY(cf_sql_run(state->db, remove));
+        (void)sqlite3_reset(remove); /* repeats the result of the step, which was good */
+        remove_files(state, old[i]);
+    }
+    return NULL;
+}
+
+static cf_err *insert_job(cf_state *state, const char *type, const cf_id16 *id, const cf_job_plan *plan,
+                          const cf_job_process *self) {
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
-    CF_TRY(cf_sql_prepare(
-        state->db,
-        "INSERT INTO jobs(id, type, status, started, pid, pid_started, boot) VALUES(?, ?, 'running', ?, ?, ?, ?)",
-        &statement));
+    CF_TRY(cf_sql_prepare(state->db,
+                          "INSERT INTO jobs(id, type, status, started, pid, pid_started, boot, policy, slot)"
+                          " VALUES(?, ?, 'running', ?, ?, ?, ?, ?, ?)",
+                          &statement));
     cf_sql_bind_bytes(statement, 1, cf_span_of(id->bytes, 16));
     cf_sql_bind_text(statement, 2, type);
     (void)sqlite3_bind_int64(statement, 3, cf_clock_wall(&state->clock).seconds);
     cf_sql_bind_number(statement, 4, (uint64_t)self->pid);
     cf_sql_bind_number(statement, 5, self->started);
     cf_sql_bind_text(statement, 6, self->boot);
+    (void)sqlite3_bind_int(statement, 7, plan && plan->policy);
+    if (plan && plan->has_slot) (void)sqlite3_bind_int64(statement, 8, plan->slot.seconds);
     CF_TRY(cf_sql_run(state->db, statement));
     return trim_history(state);
 }
 
-cf_err *cf_jobs_begin(cf_state *state, const char *type, const cf_id16 *id) {
+cf_err *cf_jobs_begin(cf_state *state, const char *type, const cf_id16 *id, const cf_job_plan *plan) {
     cf_job_process self;
     CF_TRY(cf_job_process_self(&self));
     CF_TRY(cf_state_begin(state));
-    return cf_state_end(state, insert_job(state, type, id, &self));
+    return cf_state_end(state, insert_job(state, type, id, plan, &self));
 }
 
 static cf_err *update_job(cf_state *state, const cf_id16 *id, uint64_t bytes, uint64_t bytes_sent) {
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
-    CF_TRY(cf_sql_prepare(state->db, "UPDATE jobs SET bytes = ?, bytes_sent = ? WHERE id = ?", &statement));
+    CF_TRY(cf_sql_prepare(state->db, "UPDATE jobs SET bytes = ?, bytes_sent = ?, seen = ? WHERE id = ?", &statement));
     cf_sql_bind_number(statement, 1, bytes);
     cf_sql_bind_number(statement, 2, bytes_sent);
-    cf_sql_bind_bytes(statement, 3, cf_span_of(id->bytes, 16));
+    (void)sqlite3_bind_int64(statement, 3, cf_clock_wall(&state->clock).seconds);
+    cf_sql_bind_bytes(statement, 4, cf_span_of(id->bytes, 16));
     return cf_sql_run(state->db, statement);
 }
 
@@ -168,17 +199,30 @@ static void read_process(sqlite3_stmt *statement, cf_job_process *process) {
     cf_sql_copy_text(statement, 12, process->boot, sizeof process->boot);
 }
 
-static cf_err *mark_interrupted(cf_state *state, const void *id) {
+/* When it ended, as well as that can be known. */
+static int64_t end_of(cf_state *state, sqlite3_stmt *statement) {
+    int64_t now = cf_clock_wall(&state->clock).seconds;
+    int64_t started = sqlite3_column_int64(statement, 3), seen = sqlite3_column_int64(statement, 17);
+    if (seen < started) seen = started; /* 0: never since it began */
+    return now - seen < LATELY_S ? now : seen;
+}
+
+typedef struct gone_job {
+    cf_id16 id;
+    int64_t ended;
+} gone_job;
+
+static cf_err *mark_interrupted(cf_state *state, const gone_job *gone) {
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
     CF_TRY(cf_sql_prepare(state->db, "UPDATE jobs SET status = 'interrupted', finished = ? WHERE id = ?", &statement));
-    (void)sqlite3_bind_int64(statement, 1, cf_clock_wall(&state->clock).seconds);
-    cf_sql_bind_bytes(statement, 2, cf_span_of(id, 16));
+    (void)sqlite3_bind_int64(statement, 1, gone->ended);
+    cf_sql_bind_bytes(statement, 2, cf_span_of(gone->id.bytes, 16));
     return cf_sql_run(state->db, statement);
 }
 
 static cf_err *sweep(cf_state *state, unsigned *count) {
     CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
-    cf_id16 gone[64];
+    gone_job gone[64];
     size_t found = 0;
     bool row = true;
     CF_TRY(cf_sql_prepare(state->db, "SELECT " COLUMNS " FROM jobs WHERE status = 'running'", &statement));
@@ -187,9 +231,13 @@ static cf_err *sweep(cf_state *state, unsigned *count) {
         CF_TRY(cf_sql_step(state->db, statement, &row));
         if (!row) break;
         read_process(statement, &process);
-        if (!cf_job_process_alive(&process) && cf_sql_copy_bytes(statement, 0, gone[found].bytes, 16)) found++;
+        if (cf_job_process_alive(&process) || !cf_sql_copy_bytes(statement, 0, gone[found].id.bytes, 16)) continue;
+        gone[found++].ended = end_of(state, statement);
     }
-    for (size_t i = 0; i < found; i++) CF_TRY(mark_interrupted(state, gone[i].bytes));
+    for (size_t i = 0; i < found; i++) {
+        CF_TRY(mark_interrupted(state, &gone[i]));
+        cf_live_remove(state, &gone[i].id);
+    }
     if (count) *count = (unsigned)found;
     return NULL;
 }
@@ -215,6 +263,11 @@ static cf_err *read_row(sqlite3_stmt *statement, cf_job_row *row) {
     row->error = cf_sql_column_text(statement, 9);
     row->pid = (pid_t)sqlite3_column_int(statement, 10);
     row->reported = sqlite3_column_int(statement, 13) != 0;
+    row->plan.policy = sqlite3_column_int(statement, 14) != 0;
+    row->plan.has_slot = sqlite3_column_type(statement, 15) != SQLITE_NULL;
+    row->plan.slot.seconds = sqlite3_column_int64(statement, 15);
+    row->has_merged = sqlite3_column_type(statement, 16) != SQLITE_NULL;
+    row->merged_slot.seconds = sqlite3_column_int64(statement, 16);
     return NULL;
 }
 
@@ -277,6 +330,23 @@ cf_err *cf_jobs_list(cf_state *state, size_t limit, cf_job_row **rows, size_t *c
 
 cf_err *cf_jobs_list_unreported(cf_state *state, size_t limit, cf_job_row **rows, size_t *count) {
     return list(state, "reported = 0 AND status <> 'running'", limit, rows, count);
+}
+
+cf_err *cf_jobs_list_running(cf_state *state, cf_job_row **rows, size_t *count) {
+    return list(state, "status = 'running'", LIST_MAX, rows, count);
+}
+
+static cf_err *merge(cf_state *state, const cf_id16 *id, cf_time slot) {
+    CF_AUTO_STATEMENT sqlite3_stmt *statement = NULL;
+    CF_TRY(cf_sql_prepare(state->db, "UPDATE jobs SET merged_slot = ? WHERE id = ?", &statement));
+    (void)sqlite3_bind_int64(statement, 1, slot.seconds);
+    cf_sql_bind_bytes(statement, 2, cf_span_of(id->bytes, 16));
+    return cf_sql_run(state->db, statement);
+}
+
+cf_err *cf_jobs_merge(cf_state *state, const cf_id16 *id, cf_time slot) {
+    CF_TRY(cf_state_begin(state));
+    return cf_state_end(state, merge(state, id, slot));
 }
 
 /* Types and statuses are words of this program, but a caller's word must not become SQL. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/policy_store.h"
 #include "base/text.h"
 #include "digest/digest.h"
 #include "keys/keys.h"
@@ -319,5 +320,6 @@ cf_err *cf_unregister_server(cf_state *state, const cf_network *network, bool *v
     if (cf_err_code(err) == CF_ERR_CANCELLED) return err;
     cf_err_free(err);
     CF_TRY(cf_state_clear_head(state));
+    CF_TRY(cf_policy_store_forget(state)); /* another vault has its own */
     return cf_registration_remove(cf_state_fd(state));
 }

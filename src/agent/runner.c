@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/live.h"
+#include "agent/report.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "digest/digest.h"
@@ -15,7 +17,7 @@
 #include "remote/jobs.h"
 #include "remote/sessions.h"
 
-enum { BATCH = 256, RETRY_S = 5, PENDING_REPORTS = 50, PATH_KEPT_MAX = 1 << 20 };
+enum { BATCH = 256, RETRY_S = 5, LIVE_S = 1, PATH_KEPT_MAX = 1 << 20 };
 
 struct cf_job {
     cf_state *state;
@@ -35,6 +37,7 @@ struct cf_job {
     size_t batch_count;
     uint64_t warnings;
     FILE *failed_files;
+    cf_live *live; /* of the heartbeat */
 };
 
 const cf_id16 *cf_job_id(const cf_job *job) {
@@ -117,34 +120,12 @@ static void report_running(cf_job *job) {
     only_log(cf_remote_report_job(job->options.remote, &report), "the vault could not be told of this job");
 }
 
-static cf_err *report_row(cf_job *job, const cf_job_row *row) {
-    cf_remote_job report = {.id = row->id,
-                            .started = row->started,
-                            .finished = row->finished,
-                            .has_finished = row->has_finished,
-                            .has_point = row->has_point,
-                            .point_id = row->point_id,
-                            .bytes = row->bytes,
-                            .bytes_sent = row->bytes_sent,
-                            .warnings = row->warnings,
-                            .error = row->error,
-                            .host = job->host};
-    snprintf(report.type, sizeof report.type, "%s", row->type);
-    snprintf(report.status, sizeof report.status, "%s", row->status);
-    CF_TRY(cf_remote_report_job(job->options.remote, &report));
-    return cf_jobs_set_reported(job->state, &row->id);
-}
-
 /* Jobs that ended without the vault's knowledge: this one, and those of times when it was not reachable. */
 static bool report_ended(cf_job *job) {
     if (!job->options.remote) return false;
-    cf_job_row *rows = NULL;
-    size_t count = 0;
-    cf_err *err = cf_jobs_list_unreported(job->state, PENDING_REPORTS, &rows, &count);
-    for (size_t i = 0; !err && i < count; i++) err = report_row(job, &rows[i]);
-    cf_jobs_free_rows(rows, count);
+    cf_err *err = cf_report_ended(job->state, job->options.remote);
     bool told = !err;
-    only_log(err, "the vault could not be told of ended jobs (the next job tries again)");
+    only_log(err, "the vault could not be told of ended jobs (the next job, or cofferd, tries again)");
     return told;
 }
 
@@ -183,20 +164,27 @@ static void beat(cf_job *job, bool *soon) {
     report_running(job);
 }
 
+/* Shows progress every second, and beats when it is time. */
 static void *heartbeat(void *context) {
     cf_job *job = context;
-    bool soon = false;
+    unsigned waited = 0, wait_s = CF_JOB_HEARTBEAT_S;
     pthread_mutex_lock(&job->mutex);
     while (!job->stop) {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += soon ? RETRY_S : CF_JOB_HEARTBEAT_S;
+        until.tv_sec += LIVE_S;
         int result = 0;
         while (!job->stop && result != ETIMEDOUT) result = pthread_cond_timedwait(&job->wake, &job->mutex, &until);
         if (job->stop) break;
         pthread_mutex_unlock(&job->mutex);
-        soon = false;
-        beat(job, &soon);
+        cf_live_write(job->live, job->options.progress);
+        waited += LIVE_S;
+        if (waited >= wait_s) {
+            bool soon = false;
+            beat(job, &soon);
+            waited = 0;
+            wait_s = soon ? RETRY_S : CF_JOB_HEARTBEAT_S;
+        }
         pthread_mutex_lock(&job->mutex);
     }
     pthread_mutex_unlock(&job->mutex);
@@ -204,6 +192,8 @@ static void *heartbeat(void *context) {
 }
 
 static cf_err *start_heartbeat(cf_job *job) {
+    job->live = cf_live_open(job->state, &job->id);
+    cf_live_write(job->live, job->options.progress);
     int result = pthread_create(&job->thread, NULL, heartbeat, job);
     if (result) return cf_fail_errno(CF_ERR_OUT_OF_MEMORY, result, "no thread for the heartbeat");
     job->has_thread = true;
@@ -217,6 +207,7 @@ static void stop_heartbeat(cf_job *job) {
     pthread_cond_signal(&job->wake);
     pthread_mutex_unlock(&job->mutex);
     pthread_join(job->thread, NULL);
+    cf_live_close(cf_take(job->live));
     job->has_thread = false;
 }
 
@@ -245,7 +236,7 @@ static cf_err *start(cf_job *job) {
     snprintf(note, sizeof note, "%s job %s", job->options.type, job->hex);
     CF_TRY(cf_state_lock_take(job->state, job->options.lock, note, &job->lock));
     CF_TRY(cf_jobs_sweep(job->state, NULL));
-    CF_TRY(cf_jobs_begin(job->state, job->options.type, &job->id));
+    CF_TRY(cf_jobs_begin(job->state, job->options.type, &job->id, &job->options.plan));
     job->recorded = true;
     if (report_ended(job)) report_running(job); /* a vault that is away is not asked twice */
     return start_heartbeat(job);
@@ -311,6 +302,7 @@ cf_err *cf_job_end(cf_job *job, const cf_err *failure, const cf_id32 *point_id, 
 void cf_job_free(cf_job *job) {
     if (!job) return;
     stop_heartbeat(job);
+    cf_live_close(cf_take(job->live));
     if (job->recorded && !job->ended) {
         cf_err *unended = cf_fail(CF_ERR_INTERNAL, "the job was given up without an end");
         only_log(cf_job_end(job, unended, NULL, NULL), "the end of this job cannot be recorded");

@@ -17,12 +17,13 @@
 enum { CF_JOB_HEARTBEAT_S = 30 };
 
 typedef struct cf_job_options {
-    const char *type; /* "backup", "restore", "verify", "mount"                                   */
+    const char *type; /* "backup", "restore", "verify", "mount", "drill"                          */
     cf_state_lock_kind lock;
     cf_remote *remote;     /* told of the job; borrowed; NULL: nobody is                               */
     cf_progress *progress; /* borrowed: its numbers are what is reported                               */
     cf_cancel *cancel;     /* borrowed: when it was set, the job ends as "cancelled"                   */
     bool failed_files;     /* write <state>/logs/LastBackupFailedFiles<job>.txt                        */
+    cf_job_plan plan;
 } cf_job_options;
 
 typedef struct cf_job cf_job;

@@ -31,11 +31,13 @@ cf_err *cf_state_open(const char *folder, const cf_clock *clock, cf_state **out)
     if (!state) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the state folder");
     state->fd = -1;
     state->clock = clock ? *clock : cf_clock_system();
+    state->history_days = CF_JOB_HISTORY_DAYS;
     pthread_mutex_init(&state->lock, NULL);
     CF_TRY(open_folder(state, folder));
     CF_AUTO_FREE char *path = cf_text_format("%s/coffer.db", state->folder);
     if (!path) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the state folder");
     CF_TRY(cf_sql_open(path, &state->db));
+    CF_TRY(cf_agent_pace_open(state->fd, &state->clock, &state->pace));
     *out = cf_take(state);
     return NULL;
 }
@@ -43,10 +45,15 @@ cf_err *cf_state_open(const char *folder, const cf_clock *clock, cf_state **out)
 void cf_state_close(cf_state *state) {
     if (!state) return;
     if (state->db) (void)sqlite3_close(state->db); /* every statement was finalized by the function that made it */
+    cf_agent_pace_free(state->pace);
     if (state->fd >= 0) close(state->fd);
     pthread_mutex_destroy(&state->lock);
     free(state->folder);
     free(state);
+}
+
+void cf_state_keep_history(cf_state *state, uint32_t days) {
+    state->history_days = days;
 }
 
 const char *cf_state_folder(const cf_state *state) {
@@ -55,6 +62,10 @@ const char *cf_state_folder(const cf_state *state) {
 
 int cf_state_fd(const cf_state *state) {
     return state->fd;
+}
+
+const cf_http_pace *cf_state_pace(const cf_state *state) {
+    return cf_agent_pace_http(state->pace);
 }
 
 const cf_clock *cf_state_clock(const cf_state *state) {

@@ -3,6 +3,7 @@
  *   <state>/registration/   see agent/identity.h
  *   <state>/coffer.db       SQLite (WAL, synchronous=FULL): jobs, warnings, the head, settings
  *   <state>/lock, lock.backup, lock.register
+ *   <state>/throttle.conf, throttle.bucket    see agent/pace.h
  *   <state>/logs/LastBackupFailedFiles<job>.txt
  *
  * Threads: any number; the database connection is used by one at a time.                                 */
@@ -22,9 +23,14 @@ typedef struct cf_state cf_state;
 cf_err *cf_state_open(const char *folder, const cf_clock *clock, cf_state **state) __attribute__((warn_unused_result));
 void cf_state_close(cf_state *state); /* NULL-safe */
 CF_DEFINE_AUTO(cf_state, cf_state_close)
+/* cf_state_keep_history: how long ended jobs are kept; a year (366 days) unless told. */
+enum { CF_JOB_HISTORY_DAYS = 366 };
+void cf_state_keep_history(cf_state *state, uint32_t days);
 const char *cf_state_folder(const cf_state *state);
 int cf_state_fd(const cf_state *state); /* of the folder; borrowed */
 const cf_clock *cf_state_clock(const cf_state *state);
+/* cf_state_pace: the throttle of this agent's transfers (agent/pace.h); borrowed. */
+const struct cf_http_pace *cf_state_pace(const cf_state *state);
 
 /* The head: the newest recovery point that this server knows of. A vault whose newest is older, or another at
  * the same counter, was rolled back or lies.                                                             */

@@ -5,13 +5,16 @@
 #include <pthread.h>
 
 #include "agent/db.h"
+#include "agent/pace.h"
 #include "agent/state.h"
 
 struct cf_state {
     char *folder;
     int fd;
     cf_clock clock;
+    uint32_t history_days;
     sqlite3 *db;
+    cf_agent_pace *pace;
     pthread_mutex_t lock; /* a statement and what is read from it belong together */
 };
 

@@ -13,6 +13,7 @@
 
 #include "base/cancel.h"
 #include "base/progress.h"
+#include "policy/exclude.h"
 #include "repo/writer.h"
 #include "scan/cache.h"
 #include "scan/sources.h"
@@ -26,13 +27,35 @@ typedef struct cf_backup_skip {
 /* One object of many was not, or not fully, backed up. path: absolute bytes, borrowed for the call. Any thread. */
 typedef void (*cf_backup_warn)(void *context, cf_span path, const cf_err *why);
 
+/* A folder in "/" that is not read but made: its files are handed over by produce, in any order, each name once. A real one of
+ * that name is not looked at.
+ *   produce calls, from its own thread only: cf_backup_make_begin, cf_backup_make_write any number of times,
+ *   cf_backup_make_end. A file whose content is the base's keeps the base's time; others get the scan's start.
+ *   What produce fails with ends the scan.                                                                   */
+typedef struct cf_backup_maker cf_backup_maker;
+typedef struct cf_backup_made {
+    const char *name;
+    cf_err *(*produce)(void *context, cf_backup_maker *maker);
+    void *context;
+} cf_backup_made;
+/* mode: the 12 bits; the owner is root. Fails as the scan does.                                              */
+cf_err *cf_backup_make_begin(cf_backup_maker *maker, const char *name, uint32_t mode)
+    __attribute__((warn_unused_result));
+cf_err *cf_backup_make_write(cf_backup_maker *maker, cf_span bytes) __attribute__((warn_unused_result));
+cf_err *cf_backup_make_end(cf_backup_maker *maker) __attribute__((warn_unused_result));
+
 typedef struct cf_backup_options {
     const cf_server_keys *keys;
     cf_writer *writer;
     const cf_sources *sources;
     cf_cache *cache;
-    const cf_map *dead;      /* segments that are not stored any more, whatever the base says; may be NULL */
-    bool cross_file_systems; /* enter other file systems below a source (never pseudo ones) */
+    const cf_map *dead;        /* segments that are not stored any more, whatever the base says; may be NULL */
+    const cf_map *refresh;     /* segments whose chunks are stored again where that can be done; may be NULL */
+    bool damaged;              /* some of those are damaged: the base's nodes in them are stored again, too */
+    bool cross_file_systems;   /* enter other file systems below a source (never pseudo ones) */
+    const cf_exclude *exclude; /* what is left out; may be NULL */
+    bool exclude_caches, exclude_nodump; /* folders with a CACHEDIR.TAG (they and the tag stay); what has the flag */
+    const cf_backup_made *made;          /* may be NULL */
     unsigned lanes;
     cf_time started;
     const cf_backup_skip *skips;

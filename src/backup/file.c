@@ -217,6 +217,10 @@ cf_err *cf_file_process(cf_scan_lane *lane, cf_scan_folder *folder, size_t slot_
         return NULL;
     }
     if (cf_err_code(unreadable) == CF_ERR_OUT_OF_MEMORY) return unreadable;
+    if (slot->base_good) { /* what the vault has of it is right: it stays where it stands */
+        cf_err_free(unreadable);
+        return cf_run_mark(lane, slot_text(folder, slot, slot->segments));
+    }
     unreadable = cf_run_file_error(unreadable);
     cf_code code = cf_err_code(unreadable);
     cf_run_warn(lane, folder, name, unreadable);

@@ -206,13 +206,53 @@ static void drop_working_memory(cf_scan_folder *folder) {
     folder->count = folder->room = 0;
 }
 
+/* The base's entries as slots of their own. */
+static cf_err *base_slots(cf_scan_folder *folder, cf_scan_folder *old) {
+    cf_cursor cursor;
+    cf_cache_folder head;
+    cf_cache_entry entry;
+    if (!cf_block_open(cf_buf_span(&folder->base), &cursor, &head)) return NULL; /* was checked when it was read */
+    old->slots = calloc(head.count ? head.count : 1, sizeof *old->slots);
+    if (!old->slots) return cf_fail(CF_ERR_OUT_OF_MEMORY, "the entries of a folder");
+    while (old->count < head.count && cf_block_next(&cursor, &entry)) {
+        cf_scan_slot *slot = &old->slots[old->count++];
+        slot->from_base = true;
+        slot->entry = (text_place){(uint32_t)(entry.entry.data - folder->base.data), (uint32_t)entry.entry.size};
+        slot->name = (text_place){(uint32_t)old->names.size, (uint32_t)entry.name.size};
+        cf_buf_put_span(&old->names, entry.name);
+        cf_buf_put_u8(&old->names, 0);
+    }
+    return cf_buf_check(&old->names, "the names of a folder");
+}
+
+/* The nodes of the base's folder are damaged in the vault. Older points refer to them: they are stored again as they were, under
+ * their own chunk IDs, whatever the folder has become. The new point does not need them, so its map does not get them. */
+static cf_err *store_base_again(cf_scan_lane *lane, cf_scan_folder *folder) {
+    cf_scan_folder old = {.base = folder->base}; /* borrowed */
+    CF_AUTO(cf_map) aside = NULL;
+    CF_AUTO_BUF cf_buf segments;
+    cf_buf_init(&segments, (size_t)64 << 20);
+    cf_buf_init(&old.names, (size_t)2 << 30);
+    CF_TRY(cf_map_new(&aside));
+    cf_map *own = lane->map;
+    lane->map = aside;
+    cf_err *err = base_slots(folder, &old);
+    if (!err) err = encode_folder(lane, &old, &segments);
+    lane->map = own;
+    cf_buf_wipe(&old.names);
+    free(old.slots);
+    return err;
+}
+
 cf_err *cf_folder_finish(cf_scan_lane *lane, cf_scan_folder *folder) {
     cf_scan_run *run = lane->run;
     if (folder->own_failed) return NULL;
     for (size_t i = 0; i < folder->count; i++)
         if (folder->slots[i].child) CF_TRY(absorb(lane, folder, &folder->slots[i]));
-    bool keep_node =
-        folder->has_base && !atomic_load(&folder->dirty) && cf_run_pairs_alive(run, folder->base_folder.segments);
+    bool alive = !folder->has_base || cf_run_pairs_alive(run, folder->base_folder.segments);
+    bool stays = !folder->has_base || cf_run_pairs_stay(run, folder->base_folder.segments);
+    bool keep_node = folder->has_base && !atomic_load(&folder->dirty) && stays;
+    if (!alive && run->options.damaged) CF_TRY(store_base_again(lane, folder));
     CF_AUTO_BUF cf_buf segments;
     cf_buf_init(&segments, (size_t)64 << 20);
     if (keep_node) {

@@ -32,6 +32,7 @@ typedef struct cf_scan_slot {
     cf_stat stat;
     bool omit;      /* vanished while we looked, or left out */
     bool from_base; /* entry and segments stand in the base block, else in the arena */
+    bool base_good; /* the base's are right: only to be refreshed, so they stay when the object cannot be read */
     text_place entry, segments;
     cf_block_place child_base; /* folders: their block in the base */
     cf_scan_folder *child;
@@ -51,6 +52,9 @@ struct cf_scan_folder {
     const cf_source_node *sources; /* NULL below sources where nothing is named */
     bool implied;                  /* above a source: only the named children */
     bool closed_off;               /* another file system: the folder itself, nothing in it */
+    bool only_ways;                /* its content is left out, but for ways to sources */
+    bool made;                     /* not on the disk: options.made fills it */
+    cf_exclude_state *rules;       /* exclusions that can match in it or below; until it is listed */
     int fd;
     atomic_uint users;   /* of fd: children that were not opened yet, and the listing */
     atomic_uint pending; /* tasks below that are not finished, and the listing */
@@ -124,6 +128,8 @@ cf_err *cf_run_file_error(cf_err *err);
 /* Takes err. */
 void cf_run_warn(cf_scan_lane *lane, const cf_scan_folder *folder, const char *name, cf_err *err);
 bool cf_run_pairs_alive(const cf_scan_run *run, cf_span pairs);
+/* Alive, and not to be stored again either. */
+bool cf_run_pairs_stay(const cf_scan_run *run, cf_span pairs);
 cf_err *cf_run_mark(cf_scan_lane *lane, cf_span pairs);
 static inline const char *slot_name(const cf_scan_folder *folder, const cf_scan_slot *slot) {
     return (const char *)folder->names.data + slot->name.offset;
@@ -133,6 +139,20 @@ static inline cf_span slot_text(const cf_scan_folder *folder, const cf_scan_slot
     return cf_span_of(from->data + place.offset, place.length);
 }
 
+/* filter.c: what is left out of a folder, before it is looked at more closely than its name. */
+bool cf_filter_drops(const cf_scan_lane *lane, const cf_scan_folder *folder, const cf_dir_entry *entry);
+/* Is the folder one with a CACHEDIR.TAG whose content is left out? Then only the tag and ways to sources stay. */
+void cf_filter_cache_folder(const cf_scan_lane *lane, cf_scan_folder *folder);
+/* Is this left out for its flag? */
+bool cf_filter_drops_flagged(const cf_scan_run *run, const cf_scan_folder *folder, const cf_scan_slot *slot);
+/* A folder on the way to a source: is all the rest of it left out? */
+bool cf_filter_closes(const cf_scan_run *run, const cf_scan_folder *parent, const cf_scan_slot *slot);
+/* list.c */
+cf_err *cf_folder_add_name(cf_scan_folder *folder, const char *name, size_t size);
+void cf_folder_sort(cf_scan_folder *folder);
+/* made.c: the task of a folder that is made. */
+cf_err *cf_folder_make(cf_scan_lane *lane, cf_scan_folder *folder);
+void cf_made_stat(const cf_scan_run *run, cf_stat *stat); /* of the folder itself */
 /* list.c: task of a cf_scan_folder */
 cf_err *cf_folder_process(cf_scan_lane *lane, cf_scan_folder *folder);
 /* stream.c: content, taken one data extent after the other as one stream of bytes. */

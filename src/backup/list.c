@@ -23,7 +23,7 @@ static cf_err *open_folder(cf_scan_lane *lane, cf_scan_folder *folder, cf_err **
     return NULL;
 }
 
-static cf_err *add_name(cf_scan_folder *folder, const char *name, size_t size) {
+cf_err *cf_folder_add_name(cf_scan_folder *folder, const char *name, size_t size) {
     if (folder->count == folder->room) {
         size_t room = folder->room ? folder->room * 2 : 16;
         cf_scan_slot *slots = realloc(folder->slots, room * sizeof *slots);
@@ -46,13 +46,24 @@ static int compare_slots(const void *a, const void *b, void *names) {
                            cf_span_of(base + y->name.offset, y->name.length));
 }
 
+void cf_folder_sort(cf_scan_folder *folder) {
+    if (folder->count > 1)
+        qsort_r(folder->slots, folder->count, sizeof *folder->slots, compare_slots, folder->names.data);
+}
+
 static cf_err *list_names(cf_scan_lane *lane, cf_scan_folder *folder) {
     if (folder->closed_off) return NULL;
     if (folder->implied) {
-        for (size_t i = 0; i < folder->sources->count; i++)
-            CF_TRY(add_name(folder, folder->sources->children[i]->name, strlen(folder->sources->children[i]->name)));
+        for (size_t i = 0; i < folder->sources->count; i++) {
+            const char *name = folder->sources->children[i]->name;
+            bool is_made =
+                !folder->parent && lane->run->options.made && strcmp(name, lane->run->options.made->name) == 0;
+            if (folder->sources->children[i]->missing || is_made) continue;
+            CF_TRY(cf_folder_add_name(folder, name, strlen(name)));
+        }
         return NULL;
     }
+    bool filtered = folder->rules || (lane->run->options.made && !folder->parent);
     CF_TRY(
         cf_dir_start(lane->dir, folder->fd,
                      folder->parent ? slot_name(folder->parent, &folder->parent->slots[folder->slot_in_parent]) : "/"));
@@ -61,10 +72,18 @@ static cf_err *list_names(cf_scan_lane *lane, cf_scan_folder *folder) {
         bool more = false;
         CF_TRY(cf_dir_next(lane->dir, &entry, &more));
         if (!more) break;
-        CF_TRY(add_name(folder, entry.name, entry.size));
+        if (filtered && cf_filter_drops(lane, folder, &entry)) continue;
+        CF_TRY(cf_folder_add_name(folder, entry.name, entry.size));
     }
-    if (folder->count > 1)
-        qsort_r(folder->slots, folder->count, sizeof *folder->slots, compare_slots, folder->names.data);
+    cf_filter_cache_folder(lane, folder);
+    return NULL;
+}
+
+static cf_err *list_folder(cf_scan_lane *lane, cf_scan_folder *folder) {
+    const cf_backup_made *made = lane->run->options.made;
+    CF_TRY(list_names(lane, folder));
+    if (made && !folder->parent) CF_TRY(cf_folder_add_name(folder, made->name, strlen(made->name)));
+    cf_folder_sort(folder);
     return NULL;
 }
 
@@ -131,6 +150,10 @@ static bool is_closed_off(cf_scan_lane *lane, const cf_scan_folder *parent, cons
     return !sources && !lane->run->options.cross_file_systems;
 }
 
+static bool is_made(const cf_scan_run *run, const cf_scan_folder *folder, const cf_scan_slot *slot) {
+    return run->options.made && !folder->parent && strcmp(slot_name(folder, slot), run->options.made->name) == 0;
+}
+
 static cf_err *visit_folder(cf_scan_lane *lane, cf_scan_folder *parent, size_t index, const cf_cache_entry *base,
                             cf_scan_task **tasks) {
     cf_scan_slot *slot = &parent->slots[index];
@@ -138,7 +161,11 @@ static cf_err *visit_folder(cf_scan_lane *lane, cf_scan_folder *parent, size_t i
     cf_scan_folder *child = NULL;
     CF_TRY(cf_run_folder(lane->run, parent, index, &child));
     child->sources = sources;
-    child->implied = parent->implied && !(sources && sources->is_source);
+    child->made = is_made(lane->run, parent, slot);
+    bool shut = sources && !sources->is_source && cf_filter_closes(lane->run, parent, slot);
+    child->implied = (parent->implied || shut) && !(sources && sources->is_source) && !child->made;
+    if (parent->rules)
+        CF_TRY(cf_exclude_enter(parent->rules, cf_span_of(slot_name(parent, slot), slot->name.length), &child->rules));
     child->closed_off = is_closed_off(lane, parent, slot, sources);
     child->stat_now = slot->stat;
     slot->child = child;
@@ -147,7 +174,7 @@ static cf_err *visit_folder(cf_scan_lane *lane, cf_scan_folder *parent, size_t i
         keep_base(parent, slot, base);
     }
     child->meta_unchanged =
-        base && is_unchanged(lane->run, &base->stat, &slot->stat) && cf_run_pairs_alive(lane->run, base->segments);
+        base && is_unchanged(lane->run, &base->stat, &slot->stat) && cf_run_pairs_stay(lane->run, base->segments);
     child->task.next = *tasks;
     *tasks = &child->task;
     return NULL;
@@ -168,15 +195,21 @@ static cf_err *visit(cf_scan_lane *lane, cf_scan_folder *folder, size_t index, c
     if (slot->stat.type == CF_TYPE_DIRECTORY)
         return visit_folder(lane, folder, index, base && base->stat.type == CF_TYPE_DIRECTORY ? base : NULL, tasks);
     bool is_file = slot->stat.type == CF_TYPE_FILE;
-    if (base && is_unchanged(run, &base->stat, &slot->stat) && cf_run_pairs_alive(run, base->segments)) {
+    bool same = base && is_unchanged(run, &base->stat, &slot->stat);
+    if (same && cf_run_pairs_stay(run, base->segments)) {
         keep_base(folder, slot, base);
         if (is_file) lane->files_unchanged++;
         cf_progress_add(run->options.progress, is_file ? 1 : 0, is_file ? slot->stat.size : 0);
         return cf_run_mark(lane, base->segments);
     }
     atomic_store(&folder->stale, true);
+    if (same && cf_run_pairs_alive(run, base->segments)) {
+        keep_base(folder, slot, base);
+        slot->base_good = true;
+    }
+    if (is_file && same) lane->files_unchanged++; /* read all the same, to be stored again */
+    if (is_file && !same) count_file(lane, base == NULL);
     if (is_file) {
-        count_file(lane, base == NULL);
         cf_progress_add(run->options.progress, 1, 0);
     }
     if (!base) atomic_store(&folder->dirty, true);
@@ -191,10 +224,13 @@ static cf_err *visit(cf_scan_lane *lane, cf_scan_folder *folder, size_t index, c
 static cf_err *merge(cf_scan_lane *lane, cf_scan_folder *folder, cf_cursor cursor, cf_scan_task **tasks) {
     cf_cache_entry base;
     bool has_base = folder->has_base && cf_block_next(&cursor, &base);
+    bool holds_made = lane->run->options.made && !folder->parent, flags_tell = lane->run->options.exclude_nodump;
     for (size_t i = 0; i < folder->count; i++) {
         cf_scan_slot *slot = &folder->slots[i];
         cf_span name = cf_span_of(slot_name(folder, slot), slot->name.length);
-        cf_err *err = cf_os_stat(folder->fd, slot_name(folder, slot), &slot->stat);
+        bool made = holds_made && is_made(lane->run, folder, slot);
+        if (made) cf_made_stat(lane->run, &slot->stat);
+        cf_err *err = made ? NULL : cf_os_stat(folder->fd, slot_name(folder, slot), &slot->stat);
         if (err) {
             bool vanished = cf_err_code(err) == CF_ERR_NOT_FOUND;
             slot->omit = true;
@@ -204,7 +240,7 @@ static cf_err *merge(cf_scan_lane *lane, cf_scan_folder *folder, cf_cursor curso
                 cf_err_free(err);
             continue;
         }
-        if (is_skipped(lane->run, &slot->stat)) {
+        if (is_skipped(lane->run, &slot->stat) || (flags_tell && cf_filter_drops_flagged(lane->run, folder, slot))) {
             slot->omit = true;
             continue;
         }
@@ -257,9 +293,12 @@ static cf_err *fail_folder(cf_scan_lane *lane, cf_scan_folder *folder, cf_err *w
 
 cf_err *cf_folder_process(cf_scan_lane *lane, cf_scan_folder *folder) {
     cf_err *unreadable = NULL;
-    CF_TRY(open_folder(lane, folder, &unreadable));
-    if (!unreadable) unreadable = list_names(lane, folder);
-    if (!unreadable) unreadable = own_entry(lane, folder);
+    if (folder->made)
+        cf_folder_release_fd(folder->parent);
+    else
+        CF_TRY(open_folder(lane, folder, &unreadable));
+    if (!unreadable && !folder->made) unreadable = list_folder(lane, folder);
+    if (!unreadable && !folder->made) unreadable = own_entry(lane, folder);
     if (unreadable) return fail_folder(lane, folder, unreadable);
     cf_progress_item(lane->run->options.progress, cf_run_path(lane, folder, NULL));
     cf_block_place place = folder->parent ? folder->parent->slots[folder->slot_in_parent].child_base
@@ -267,8 +306,10 @@ cf_err *cf_folder_process(cf_scan_lane *lane, cf_scan_folder *folder) {
     if (!folder->parent && !cf_cache_has_root(lane->run->options.cache)) place.length = 0;
     cf_cursor cursor;
     CF_TRY(load_base(lane, folder, place, &cursor));
+    if (folder->made) return cf_folder_make(lane, folder);
     cf_scan_task *tasks = NULL;
     cf_err *err = merge(lane, folder, cursor, &tasks);
+    cf_exclude_state_free(cf_take(folder->rules));
     /* Children first in the folder are taken first: the list was built backwards. */
     cf_scan_task *ordered = NULL;
     unsigned count = 0;

@@ -75,6 +75,7 @@ void cf_folder_free(cf_scan_run *run, cf_scan_folder *folder) {
     cf_buf_wipe(&folder->own);
     cf_buf_wipe(&folder->own_pairs);
     free(folder->slots);
+    cf_exclude_state_free(folder->rules);
     pthread_mutex_destroy(&folder->arena_lock);
     free(folder);
 }
@@ -130,14 +131,22 @@ void cf_run_warn(cf_scan_lane *lane, const cf_scan_folder *folder, const char *n
     cf_err_free(err);
 }
 
-bool cf_run_pairs_alive(const cf_scan_run *run, cf_span pairs) {
-    if (!run->options.dead) return true;
+static bool has_none(const cf_map *map, cf_span pairs) {
+    if (!map) return true;
     cf_cursor cursor = cf_cursor_of(pairs);
     uint64_t pack;
     uint16_t segment;
     while (cf_pairs_next(&cursor, &pack, &segment))
-        if (cf_map_has(run->options.dead, pack, segment)) return false;
+        if (cf_map_has(map, pack, segment)) return false;
     return !cursor.failed;
+}
+
+bool cf_run_pairs_alive(const cf_scan_run *run, cf_span pairs) {
+    return has_none(run->options.dead, pairs);
+}
+
+bool cf_run_pairs_stay(const cf_scan_run *run, cf_span pairs) {
+    return has_none(run->options.dead, pairs) && has_none(run->options.refresh, pairs);
 }
 
 cf_err *cf_run_mark(cf_scan_lane *lane, cf_span pairs) {
@@ -300,6 +309,7 @@ static cf_err *run_init(cf_scan_run *run, const cf_backup_options *options) {
     CF_TRY(cf_run_folder(run, NULL, 0, &run->root));
     run->root->sources = cf_sources_root(options->sources);
     run->root->implied = !run->root->sources->is_source;
+    if (options->exclude) CF_TRY(cf_exclude_root(options->exclude, &run->root->rules));
     raise_descriptor_limit();
     cf_run_push(run, &run->root->task);
     return NULL;

@@ -4,24 +4,6 @@
 #include <string.h>
 #include <time.h>
 
-static cf_time system_wall(void *context) {
-    (void)context;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (cf_time){now.tv_sec, (uint32_t)now.tv_nsec};
-}
-
-static uint64_t system_monotonic_ms(void *context) {
-    (void)context;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-cf_clock cf_clock_system(void) {
-    return (cf_clock){system_wall, system_monotonic_ms, NULL};
-}
-
 void cf_time_format(cf_time time, char out[40]) {
     time_t seconds = (time_t)time.seconds;
     struct tm parts;

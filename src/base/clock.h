@@ -18,6 +18,7 @@ typedef struct cf_clock {
     cf_time (*wall)(void *context);
     uint64_t (*monotonic_ms)(void *context);
     void *context;
+    bool artificial; /* a test moves it: who waits for a time must look again and again */
 } cf_clock;
 
 cf_clock cf_clock_system(void);

@@ -25,16 +25,20 @@ void cf_agent_wipe(cf_agent *agent);
 /* cf_agent_network: as configured. proxy: overrides the configured one; NULL: does not. Borrows from agent. */
 cf_network cf_agent_network(const cf_agent *agent, const cf_cli *cli, const char *proxy, uint64_t retry_total_ms);
 
-/* The options of every command that reads: --server, --credentials, --passphrase-file.                      */
+/* The options of every command that reads: --server, --credentials, --passphrase-file, --recovery-key-file, --kit. */
 typedef struct cf_server_options {
-    const char *server, *credentials, *passphrase_file;
+    const char *server, *credentials, *passphrase_file, *recovery_key_file, *kit;
 } cf_server_options;
-#define CF_OPTIONS_SERVER(type, field)                                                             \
-    CF_OPTION_TEXT(type, field.server, "server", "NAME", "another server's data: its name or ID"), \
-        CF_OPTION_TEXT(type, field.credentials, "credentials", "FILE",                             \
-                       "with --server: a credentials file of the vault"),                          \
-        CF_OPTION_TEXT(type, field.passphrase_file, "passphrase-file", "FILE",                     \
-                       "with --server: the other server's passphrase")
+#define CF_OPTIONS_SERVER(type, field)                                                                  \
+    CF_OPTION_TEXT(type, field.server, "server", "NAME", "another server's data: its name or ID"),      \
+        CF_OPTION_TEXT(type, field.credentials, "credentials", "FILE",                                  \
+                       "with --server: a credentials file of the vault"),                               \
+        CF_OPTION_TEXT(type, field.kit, "kit", "FILE",                                                  \
+                       "the data that a recovery kit leads to, instead of --server and --credentials"), \
+        CF_OPTION_TEXT(type, field.passphrase_file, "passphrase-file", "FILE",                          \
+                       "with --server or --kit: the other server's passphrase"),                        \
+        CF_OPTION_TEXT(type, field.recovery_key_file, "recovery-key-file", "FILE",                      \
+                       "instead of the passphrase: the private key of a recovery key")
 
 /* cf_agent_access: this server's data, or that of the options (the passphrase is asked for when no file is given).
  * Fails as cf_access_open.                                                                                 */

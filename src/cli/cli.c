@@ -105,7 +105,7 @@ static cf_err *run_command(cf_cli *cli, cf_globals *globals, const char *prefix,
     cf_err *err = cf_options_parse(cli->program, command, argc, argv, globals, &parsed, &used);
     take_globals(cli, globals);
     if (err)
-        err = cf_note(err, "%s %s", prefix, command->name);
+        err = cf_note(err, "%s%s%s", prefix, *prefix ? " " : "", command->name);
     else if (globals->help)
         cf_help_command(stdout, cli->program, prefix, command);
     else if (globals->version)
@@ -169,7 +169,8 @@ int cf_cli_main(const cf_program *program, int argc, char **argv) {
     /* --json counts from the start, so that a wrong command line is reported as an object, too. */
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
         if (strcmp(argv[i], "--json") == 0) cli.json = globals.json = true;
-    cf_err *err = dispatch(&cli, &globals, prefix, sizeof prefix, argc, argv);
+    cf_err *err = program->only ? run_command(&cli, &globals, "", program->only, argc, argv)
+                                : dispatch(&cli, &globals, prefix, sizeof prefix, argc, argv);
     cf_err *flushed = cf_output_finish();
     if (!err)
         err = flushed;

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/backup_job.h"
+#include "agent/backup_coverage.h"
 #include "base/text.h"
 #include "cli/agent.h"
 #include "cli/commands.h"
@@ -10,8 +10,9 @@
 #include "cli/progress.h"
 
 struct backup_options {
-    const char *retain_until;
-    bool full_scan, cross_file_systems, dry_run;
+    const char *retain_until, *scheduled;
+    bool full_scan, cross_file_systems, exclude_caches, exclude_nodump, dry_run;
+    cf_words exclude;
 };
 
 static const cf_option options[] = {
@@ -20,7 +21,19 @@ static const cf_option options[] = {
     CF_OPTION_FLAG(struct backup_options, full_scan, "full-scan", "read every file, also those that look unchanged"),
     CF_OPTION_FLAG(struct backup_options, cross_file_systems, "cross-file-systems",
                    "enter other file systems below PATH (never /proc and the like)"),
+    CF_OPTION_LIST(struct backup_options, exclude, "exclude", "PATTERN",
+                   "leave out what matches, as a line of a .gitignore in / (repeat it)"),
+    CF_OPTION_FLAG(struct backup_options, exclude_caches, "exclude-caches",
+                   "leave out the content of folders with a CACHEDIR.TAG"),
+    CF_OPTION_FLAG(struct backup_options, exclude_nodump, "exclude-nodump", "leave out what carries the nodump flag"),
     CF_OPTION_FLAG(struct backup_options, dry_run, "dry-run", "say what would be backed up; nothing is sent"),
+    /* Given by cofferd: the time at which this run was due. */
+    {.name = "scheduled",
+     .kind = CF_OPTION_KIND_TEXT,
+     .offset = offsetof(struct backup_options, scheduled),
+     .value = "TIME",
+     .help = "the run of the schedule that was due at TIME",
+     .hidden = true},
     CF_OPTION_END};
 
 static void show_note(void *context, const char *text) {
@@ -83,11 +96,9 @@ static cf_err *check_date(const char *date) {
     return NULL;
 }
 
-static cf_err *run_job(cf_cli *cli, const cf_agent *agent, const struct backup_options *opt,
-                       const cf_sources *sources) {
-    static const cf_server_options own = {NULL, NULL, NULL};
-    CF_AUTO(cf_access) access = NULL;
-    CF_TRY(cf_agent_access(agent, cli, &own, CF_RETRY_JOB_MS, &access));
+/* coverage NULL: the policy's. */
+static cf_err *run_job(cf_cli *cli, const cf_agent *agent, const struct backup_options *opt, cf_access *access,
+                       const cf_coverage *coverage, const cf_policy *policy) {
     cf_progress progress;
     cf_progress_init(&progress);
     cf_progress_view *view = NULL;
@@ -97,10 +108,12 @@ static cf_err *run_job(cf_cli *cli, const cf_agent *agent, const struct backup_o
                          .access = access,
                          .config = &agent->config,
                          .scratch = agent->home.scratch,
-                         .sources = sources,
-                         .selection = CF_SELECTION_MANUAL,
+                         .coverage = coverage,
+                         .policy = policy,
+                         .hooks = policy ? &policy->hooks : NULL,
+                         .config_path = agent->home.config,
                          .full_scan = opt->full_scan,
-                         .cross_file_systems = opt->cross_file_systems,
+                         .scheduled = opt->scheduled,
                          .retain_until = opt->retain_until,
                          .cancel = cli->cancel,
                          .progress = &progress,
@@ -110,7 +123,7 @@ static cf_err *run_job(cf_cli *cli, const cf_agent *agent, const struct backup_o
     cf_progress_view_free(view);
     cf_progress_wipe(&progress);
     CF_TRY(err);
-    cli->warnings = outcome.summary.warnings > 0;
+    cli->warnings = outcome.summary.warnings > 0 || strcmp(outcome.status, "completed_with_warnings") == 0;
     if (cli->json) return cf_output_json(summary_json(&outcome));
     if (opt->dry_run)
         print_dry_run(&outcome);
@@ -119,26 +132,58 @@ static cf_err *run_job(cf_cli *cli, const cf_agent *agent, const struct backup_o
     return NULL;
 }
 
+static cf_err *run_policy(cf_cli *cli, const cf_agent *agent, const struct backup_options *opt, cf_access *access) {
+    CF_AUTO_POLICY cf_policy policy;
+    cf_policy_init(&policy);
+    CF_TRY(cf_backup_policy_load(agent->state, opt->dry_run ? NULL : access->remote, &policy));
+    if (policy.protection == CF_PROTECTION_PAUSED && opt->scheduled)
+        return cf_fail(CF_ERR_NO_POLICY, "the policy is paused: a run of the schedule does not start");
+    struct backup_options now = *opt;
+    bool turn = false;
+    CF_TRY(cf_backup_full_turn(agent->state, &policy, &turn));
+    now.full_scan = opt->full_scan || turn;
+    CF_TRY(run_job(cli, agent, &now, access, NULL, &policy));
+    return opt->dry_run ? NULL : cf_backup_count_run(agent->state, now.full_scan);
+}
+
+static cf_err *run_paths(cf_cli *cli, const cf_agent *agent, const struct backup_options *opt, cf_access *access,
+                         const cf_words *paths) {
+    CF_AUTO_COVERAGE cf_coverage coverage = {0};
+    CF_TRY(cf_coverage_from_paths(paths->item, paths->count, opt->exclude.item, opt->exclude.count, &coverage));
+    coverage.cross_file_systems = opt->cross_file_systems;
+    coverage.exclude_caches = opt->exclude_caches;
+    coverage.exclude_nodump = opt->exclude_nodump;
+    return run_job(cli, agent, opt, access, &coverage, NULL);
+}
+
+static cf_err *check_words(const struct backup_options *opt, const cf_words *paths) {
+    CF_TRY(check_date(opt->retain_until));
+    bool about_paths = opt->cross_file_systems || opt->exclude.count || opt->exclude_caches || opt->exclude_nodump;
+    if (paths->count == 0 && about_paths)
+        return cf_fail(CF_ERR_BAD_USAGE,
+                       "what the policy's selection leaves out is said in the policy: coffer policy set");
+    if (paths->count && opt->scheduled)
+        return cf_fail(CF_ERR_BAD_USAGE, "a run of the schedule backs up the policy's selection, not PATH");
+    return NULL;
+}
+
 static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
+    static const cf_server_options own = {NULL, NULL, NULL};
     const struct backup_options *opt = given;
     CF_AUTO_AGENT cf_agent agent = {0};
-    CF_AUTO(cf_sources) sources = NULL;
-    CF_TRY(check_date(opt->retain_until));
-    if (arguments->count == 0)
-        return cf_fail(CF_ERR_BAD_USAGE,
-                       "which files? Name them: coffer backup PATH... (this version keeps no policy)");
-    CF_TRY(cf_sources_new(&sources));
-    for (size_t i = 0; i < arguments->count; i++) CF_TRY(cf_sources_add(sources, arguments->item[i]));
+    CF_AUTO(cf_access) access = NULL;
+    CF_TRY(check_words(opt, arguments));
     CF_TRY(cf_agent_open(cli, &agent));
-    return run_job(cli, &agent, opt, sources);
+    CF_TRY(cf_agent_access(&agent, cli, &own, CF_RETRY_JOB_MS, &access));
+    return arguments->count ? run_paths(cli, &agent, opt, access, arguments) : run_policy(cli, &agent, opt, access);
 }
 
 const cf_command cf_cmd_backup = {
     .name = "backup",
-    .arguments = "PATH...",
-    .summary = "back up files and folders now",
+    .arguments = "[PATH...]",
+    .summary = "back up the policy's selection, or PATH..., now",
     .description =
-        "Stores a recovery point of every PATH. Files that have not changed since the last point of the same\n"
+        "Stores a recovery point of the policy's selection, or of every PATH. Files that have not changed since the last point of the same\n"
         "paths are not opened; what the vault has already is not sent. Ctrl-C keeps what was sent: the\n"
         "next run continues there.\n",
     .examples = "coffer backup /etc /home\n"

@@ -91,6 +91,7 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     CF_AUTO_READING cf_reading reading = {0};
     CF_AUTO(cf_point) point = NULL;
     CF_TRY(cf_reading_open(cli, &opt->server, CF_RETRY_PERSON_MS, &reading));
+    cf_reading_use_trees(&reading);
     CF_TRY(cf_reading_point(&reading, arguments->item[0], &point));
     return cat(&reading, point, arguments->item[1]);
 }

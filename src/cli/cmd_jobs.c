@@ -3,15 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "agent/jobs.h"
+#include "agent/live.h"
 #include "base/text.h"
 #include "cli/agent.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "proto/json.h"
 
-enum { LIMIT = 50, SHOWN_WARNINGS = 20, WATCH_MS = 1000 };
+enum { LIMIT = 50, SHOWN_WARNINGS = 20, WATCH_MS = 1000, WATCH_WIDTH = 100 };
 
 struct jobs_options {
     uint64_t limit;
@@ -27,7 +30,21 @@ static json_t *error_of(const cf_job_row *row) {
     return error ? error : json_null();
 }
 
-static json_t *row_json(const cf_job_row *row) {
+static int set_time(json_t *object, const char *name, bool known, cf_time time) {
+    return json_object_set_new(object, name, known ? cf_json_time(time) : json_null());
+}
+
+static int set_progress(json_t *object, cf_state *state, const cf_job_row *row) {
+    cf_live_now now;
+    if (strcmp(row->status, "running") != 0 || !cf_live_read(state, &row->id, &now)) return 0;
+    return json_object_set_new(
+        object, "progress",
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "phase", now.phase, "bytes_done", (json_int_t)now.bytes_done,
+                  "bytes_total", (json_int_t)now.bytes_total, "files_done", (json_int_t)now.files_done, "files_total",
+                  (json_int_t)now.files_total, "bytes_sent", (json_int_t)now.bytes_moved, "item", now.item));
+}
+
+static json_t *plain_json(const cf_job_row *row) {
     return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:I}", "id", cf_json_hex(row->id.bytes, 16), "type",
                      row->type, "status", row->status, "started", cf_json_time(row->started), "finished",
                      row->has_finished ? cf_json_time(row->finished) : json_null(), "point_id",
@@ -36,10 +53,19 @@ static json_t *row_json(const cf_job_row *row) {
                      "warnings", (json_int_t)row->warnings);
 }
 
-static json_t *rows_json(const cf_job_row *rows, size_t count) {
+static json_t *row_json(cf_state *state, const cf_job_row *row) {
+    json_t *object = plain_json(row);
+    if (object && set_time(object, "scheduled", row->plan.has_slot, row->plan.slot) == 0 &&
+        set_time(object, "merged_run", row->has_merged, row->merged_slot) == 0 && set_progress(object, state, row) == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static json_t *rows_json(cf_state *state, const cf_job_row *rows, size_t count) {
     json_t *list = json_array();
     for (size_t i = 0; list && i < count; i++) {
-        if (json_array_append_new(list, row_json(&rows[i])) == 0) continue;
+        if (json_array_append_new(list, row_json(state, &rows[i])) == 0) continue;
         json_decref(list);
         return NULL;
     }
@@ -95,8 +121,8 @@ static json_t *warnings_json(const cf_warning_row *warnings, size_t count) {
     return list;
 }
 
-static cf_err *one_json(const cf_job_row *row, const cf_warning_row *warnings, size_t count) {
-    json_t *document = row_json(row);
+static cf_err *one_json(cf_state *state, const cf_job_row *row, const cf_warning_row *warnings, size_t count) {
+    json_t *document = row_json(state, row);
     int failed =
         document ? json_object_set_new(document, "warning_count", json_integer((json_int_t)row->warnings)) : -1;
     if (!failed) failed = json_object_set_new(document, "warnings", warnings_json(warnings, count));
@@ -110,6 +136,16 @@ static cf_err *one_text(cf_state *state, const cf_job_row *row, const cf_warning
     CF_TRY(print_rows(state, row, 1));
     cf_hex_encode(row->id.bytes, 16, id);
     cf_hex_encode(row->point_id.bytes, 32, point);
+    if (row->plan.has_slot) {
+        char due[40];
+        cf_time_local(row->plan.slot, due);
+        printf("scheduled run of %s\n", due);
+    }
+    if (row->has_merged) {
+        char due[40];
+        cf_time_local(row->merged_slot, due);
+        printf("counts for the runs up to %s, which came due while it was at work\n", due);
+    }
     if (row->has_point) printf("recovery point %s\n", point);
     CF_AUTO(json_t) error = error_of(row);
     const char *message = json_string_value(json_object_get(error, "message"));
@@ -134,7 +170,7 @@ static cf_err *show_one(const cf_cli *cli, cf_state *state, const char *prefix) 
     size_t count = 0;
     CF_TRY(cf_jobs_find(state, prefix, &row));
     cf_err *err = cf_jobs_list_warnings(state, &row.id, CF_JOB_WARNINGS_MAX, &warnings, &count);
-    if (!err) err = cli->json ? one_json(&row, warnings, count) : one_text(state, &row, warnings, count);
+    if (!err) err = cli->json ? one_json(state, &row, warnings, count) : one_text(state, &row, warnings, count);
     cf_warning_rows_free(warnings, count);
     cf_job_row_wipe(&row);
     return err;
@@ -148,7 +184,7 @@ static cf_err *show_list(const cf_cli *cli, cf_state *state, size_t limit, bool 
     for (size_t i = 0; i < count; i++) *running = *running || strcmp(rows[i].status, "running") == 0;
     cf_err *err = NULL;
     if (cli->json)
-        err = cf_output_json(rows_json(rows, count));
+        err = cf_output_json(rows_json(state, rows, count));
     else if (count)
         err = print_rows(state, rows, count);
     else if (!cli->quiet)
@@ -157,13 +193,52 @@ static cf_err *show_list(const cf_cli *cli, cf_state *state, size_t limit, bool 
     return err;
 }
 
+/* One line for each job that runs; *count of them. */
+static cf_err *print_running(cf_state *state, size_t *count, bool terminal) {
+    cf_job_row *rows = NULL;
+    CF_TRY(cf_jobs_list_running(state, &rows, count));
+    for (size_t i = 0; i < *count; i++) {
+        CF_AUTO_BUF cf_buf line;
+        cf_live_now now = {0};
+        char id[CF_HEX_SIZE(16)];
+        cf_hex_encode(rows[i].id.bytes, 16, id);
+        cf_buf_init(&line, 4096);
+        if (!cf_live_read(state, &rows[i].id, &now)) now.bytes_done = rows[i].bytes;
+        cf_progress_moment moment = {.bytes_total = now.bytes_total,
+                                     .bytes_done = now.bytes_done,
+                                     .files_total = now.files_total,
+                                     .files_done = now.files_done,
+                                     .phase = *now.phase ? now.phase : NULL,
+                                     .item = cf_span_text(now.item)};
+        cf_progress_line(&moment, WATCH_WIDTH, false, &line);
+        printf("%s%.12s %-8s %.*s\n", terminal ? "\033[K" : "", id, rows[i].type, (int)line.size,
+               (const char *)line.data);
+    }
+    if (terminal) printf("\033[J"); /* lines of jobs that have ended */
+    cf_jobs_free_rows(rows, *count);
+    return fflush(stdout) == 0 ? NULL : cf_fail(CF_ERR_IO, "cannot write to standard output");
+}
+
+/* On a terminal the lines stand still and change; elsewhere there is a new set every second. */
+static cf_err *watch_lines(const cf_cli *cli, cf_state *state, size_t limit) {
+    bool terminal = isatty(STDOUT_FILENO), running;
+    for (;;) {
+        size_t count = 0;
+        CF_TRY(print_running(state, &count, terminal));
+        if (count == 0) return show_list(cli, state, limit, &running);
+        nanosleep(&(struct timespec){.tv_sec = WATCH_MS / 1000, .tv_nsec = WATCH_MS % 1000 * 1000000}, NULL);
+        if (cf_cancel_requested(cli->cancel)) return NULL; /* looking on ends, no job does */
+        if (terminal) printf("\033[%zuA", count);
+    }
+}
+
 static cf_err *watch(const cf_cli *cli, cf_state *state, size_t limit) {
+    if (!cli->json) return watch_lines(cli, state, limit);
     for (bool running = true;;) {
         CF_TRY(show_list(cli, state, limit, &running));
         if (!running) return NULL;
         nanosleep(&(struct timespec){.tv_sec = WATCH_MS / 1000, .tv_nsec = WATCH_MS % 1000 * 1000000}, NULL);
-        if (cf_cancel_requested(cli->cancel)) return NULL; /* looking on ends, no job does */
-        if (!cli->json) printf("\n");
+        if (cf_cancel_requested(cli->cancel)) return NULL;
     }
 }
 

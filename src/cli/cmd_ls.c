@@ -24,20 +24,6 @@ struct listing {
     bool recursive, any;
 };
 
-static const char *type_word(cf_file_type type) {
-    static const char *const words[] = {"", "file", "directory", "symlink", "fifo", "character", "block", "socket"};
-    return words[type];
-}
-
-static json_t *time_json(cf_time time) {
-    char text[40], full[64];
-    if (time.nanoseconds == 0) return cf_json_time(time);
-    cf_time_format(time, text);
-    text[strlen(text) - 1] = '\0'; /* the Z goes behind the fraction */
-    snprintf(full, sizeof full, "%s.%09uZ", text, time.nanoseconds);
-    return json_string(full);
-}
-
 static json_t *device_json(const cf_meta *meta) {
     if (meta->type != CF_TYPE_CHARACTER && meta->type != CF_TYPE_BLOCK) return json_null();
     return json_sprintf("%u:%u", meta->device_major, meta->device_minor);
@@ -47,9 +33,9 @@ static json_t *entry_json(cf_span path, const cf_entry *entry) {
     const cf_meta *meta = &entry->meta;
     char mode[8];
     snprintf(mode, sizeof mode, "%04o", meta->mode);
-    json_t *object = json_pack("{s:s, s:I, s:o, s:s, s:I, s:I, s:I, s:o}", "type", type_word(meta->type), "size",
-                               (json_int_t)meta->size, "mtime", time_json(meta->mtime), "mode", mode, "uid",
-                               (json_int_t)meta->uid, "gid", (json_int_t)meta->gid, "nlink",
+    json_t *object = json_pack("{s:s, s:I, s:o, s:s, s:I, s:I, s:I, s:o}", "type", cf_reading_type_word(meta->type),
+                               "size", (json_int_t)meta->size, "mtime", cf_reading_time_json(meta->mtime), "mode", mode,
+                               "uid", (json_int_t)meta->uid, "gid", (json_int_t)meta->gid, "nlink",
                                (json_int_t)(meta->nlink ? meta->nlink : 1), "rdev", device_json(meta));
     int failed = object ? cf_json_set_path(object, "path", path) : -1;
     if (!failed && meta->type == CF_TYPE_SYMLINK) failed = cf_json_set_path(object, "target", meta->target);
@@ -139,6 +125,7 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     const char *path = arguments->count > 1 ? arguments->item[1] : "/";
     if (path[0] != '/') return cf_cli_usage(cli, "%s: PATH begins with '/', as in the recovery point", path);
     CF_TRY(cf_reading_open(cli, &opt->server, CF_RETRY_PERSON_MS, &reading));
+    cf_reading_use_trees(&reading);
     CF_TRY(cf_reading_point(&reading, arguments->item[0], &point));
     return list(&reading, point, path, opt->recursive);
 }

@@ -4,10 +4,14 @@
 #include <string.h>
 
 #include "agent/jobs.h"
+#include "agent/policy_store.h"
 #include "base/text.h"
 #include "cli/agent.h"
 #include "cli/commands.h"
+#include "cli/drill.h"
 #include "cli/output.h"
+#include "cli/status_policy.h"
+#include "cli/status_service.h"
 #include "proto/error_json.h"
 #include "proto/json.h"
 #include "remote/points.h"
@@ -24,6 +28,9 @@ typedef struct view {
     bool vault_answers, knows_points;
     uint64_t points; /* as the vault says, or said at .checked */
     cf_time checked;
+    cf_status_policy policy;
+    bool has_drill;
+    cf_drill_result drill;
     cf_err *problems[PROBLEMS_MAX];
     size_t problem_count;
 } view;
@@ -32,6 +39,7 @@ static void view_wipe(view *v) {
     cf_identity_free(v->identity);
     cf_job_row_wipe(&v->backup);
     cf_job_row_wipe(&v->running);
+    cf_status_policy_wipe(&v->policy);
     for (size_t i = 0; i < v->problem_count; i++) cf_err_free(v->problems[i]);
 }
 
@@ -84,6 +92,13 @@ static void check_clock(const cf_remote *remote, view *v) {
                            (long long)(off < 0 ? -off : off), off < 0 ? "ahead of" : "behind"));
 }
 
+/* What the vault has is news here; that it could not be taken over is for the next job, which tries again. */
+static void refresh_policy(const cf_agent *agent, cf_remote *remote, view *v) {
+    cf_policy_sync outcome;
+    cf_err *err = cf_policy_store_sync(agent->state, remote, &outcome);
+    if (err) add_problem(v, cf_note(err, "the policy could not be brought up to date"));
+}
+
 static cf_err *ask(const cf_agent *agent, const cf_cli *cli, view *v) {
     CF_AUTO(cf_remote) remote = NULL;
     CF_AUTO_FREE cf_remote_point *points = NULL;
@@ -98,6 +113,7 @@ static cf_err *ask(const cf_agent *agent, const cf_cli *cli, view *v) {
     v->checked = cf_clock_wall(cf_state_clock(agent->state));
     compare_head(agent, v, &self);
     check_clock(remote, v);
+    refresh_policy(agent, remote, v);
     return remember(agent, v);
 }
 
@@ -139,6 +155,21 @@ static cf_err *read_jobs(const cf_agent *agent, view *v) {
     return NULL;
 }
 
+/* That nothing protects this server comes before everything else. */
+static cf_err *read_policy(const cf_agent *agent, view *v) {
+    cf_err *stopped = NULL;
+    CF_TRY(cf_status_policy_read(agent, v->identity, &v->policy));
+    CF_TRY(cf_status_service_check(agent, v->identity, v->policy.exists ? &v->policy.policy : NULL, &stopped));
+    if (stopped) add_problem(v, stopped);
+    if (v->policy.zone) add_problem(v, cf_take(v->policy.zone));
+    if (!v->policy.problem) return NULL;
+    if (v->problem_count == PROBLEMS_MAX) cf_err_free(v->problems[--v->problem_count]);
+    memmove(v->problems + 1, v->problems, v->problem_count * sizeof *v->problems);
+    v->problems[0] = cf_take(v->policy.problem);
+    v->problem_count++;
+    return NULL;
+}
+
 /* How the newest backup ended, when it ended badly: its own error, as the job recorded it. */
 static cf_err *check_newest(const cf_agent *agent, view *v) {
     cf_job_row newest = {0};
@@ -163,6 +194,29 @@ static json_t *problems_json(const view *v, bool in_full) {
     return list;
 }
 
+/* When restorability was last proved, and how much of it. */
+static json_t *drill_value(const view *v) {
+    if (!v->has_drill) return json_null();
+    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I}", "time", cf_json_time(v->drill.time), "point_id",
+                     cf_json_hex(v->drill.point.bytes, 32), "files", (json_int_t)v->drill.files, "files_total",
+                     (json_int_t)v->drill.files_total, "bytes", (json_int_t)v->drill.bytes, "failed",
+                     (json_int_t)v->drill.failed);
+}
+
+static void show_drill(const view *v) {
+    char time[40], bytes[24];
+    if (!v->has_drill) {
+        printf("last proof   none yet: coffer drill restores a sample and compares it\n");
+        return;
+    }
+    cf_time_local(v->drill.time, time);
+    cf_text_size(v->drill.bytes, bytes);
+    printf("last proof   %s: %llu of %llu files came back (%s)", time, (unsigned long long)v->drill.files,
+           (unsigned long long)v->drill.files_total, bytes);
+    if (v->drill.failed) printf(", %llu did NOT", (unsigned long long)v->drill.failed);
+    printf("\n");
+}
+
 static cf_err *show_json(const view *v) {
     const cf_identity *identity = v->identity;
     json_t *server =
@@ -170,13 +224,16 @@ static cf_err *show_json(const view *v) {
     json_t *vault =
         json_pack("{s:o, s:s, s:s, s:s, s:b}", "id", cf_json_hex(identity->vault_id.bytes, 16), "name",
                   identity->vault_name, "region", identity->region, "url", identity->url, "answers", v->vault_answers);
-    return cf_output_json(json_pack("{s:o, s:o, s:o, s:o, s:n, s:o, s:o, s:o, s:o, s:o}", "server", server, "vault",
-                                    vault, "registered", cf_json_time(identity->registered), "last_backup",
-                                    v->has_backup ? cf_json_time(v->backup.finished) : json_null(), "next_run",
-                                    "points", v->knows_points ? json_integer((json_int_t)v->points) : json_null(),
-                                    "checked", v->knows_points ? cf_json_time(v->checked) : json_null(), "running_job",
-                                    v->has_running ? cf_json_hex(v->running.id.bytes, 16) : json_null(), "problems",
-                                    problems_json(v, false), "problem_details", problems_json(v, true)));
+    return cf_output_json(
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "server", server, "vault", vault,
+                  "registered", cf_json_time(identity->registered), "last_backup",
+                  v->has_backup ? cf_json_time(v->backup.finished) : json_null(), "next_run",
+                  v->policy.has_next ? cf_json_time((cf_time){v->policy.next_run, 0}) : json_null(), "policy_version",
+                  v->policy.exists ? json_integer((json_int_t)v->policy.policy.number) : json_null(), "last_drill",
+                  drill_value(v), "points", v->knows_points ? json_integer((json_int_t)v->points) : json_null(),
+                  "checked", v->knows_points ? cf_json_time(v->checked) : json_null(), "running_job",
+                  v->has_running ? cf_json_hex(v->running.id.bytes, 16) : json_null(), "problems",
+                  problems_json(v, false), "problem_details", problems_json(v, true)));
 }
 
 static void show_points(const view *v, cf_time now) {
@@ -194,12 +251,16 @@ static void show_points(const view *v, cf_time now) {
 static void show_text(const view *v, cf_time now) {
     char time[40];
     const cf_identity *identity = v->identity;
+    size_t first = v->problem_count && cf_err_code(v->problems[0]) == CF_ERR_NO_POLICY;
+    if (first) cf_err_print(stdout, v->problems[0]);
     cf_time_local(identity->registered, time);
     printf("server       %s\nvault        %s, %s\nregistered   %s\n", identity->server_name, identity->vault_name,
            identity->url, time);
     cf_time_local(v->backup.finished, time);
     printf("last backup  %s%s\n", v->has_backup ? time : "none yet",
            v->has_backup && v->backup.warnings ? " (with warnings)" : "");
+    show_drill(v);
+    cf_status_policy_print(&v->policy);
     show_points(v, now);
     if (v->has_running) {
         char id[CF_HEX_SIZE(16)];
@@ -208,7 +269,7 @@ static void show_text(const view *v, cf_time now) {
     }
     if (v->problem_count == 0) printf("problems     none\n");
     fflush(stdout);
-    for (size_t i = 0; i < v->problem_count; i++) cf_err_print(stdout, v->problems[i]);
+    for (size_t i = first; i < v->problem_count; i++) cf_err_print(stdout, v->problems[i]);
 }
 
 static cf_err *collect(const cf_agent *agent, const cf_cli *cli, view *v) {
@@ -217,8 +278,10 @@ static cf_err *collect(const cf_agent *agent, const cf_cli *cli, view *v) {
     cf_err *err = cf_registration_load_keys(cf_state_fd(agent->state), &keys);
     if (err) add_problem(v, err);
     CF_TRY(read_jobs(agent, v));
+    CF_TRY(cf_drill_recall(agent->state, &v->drill, &v->has_drill));
     CF_TRY(check_newest(agent, v));
-    return ask_or_recall(agent, cli, v);
+    CF_TRY(ask_or_recall(agent, cli, v));
+    return read_policy(agent, v);
 }
 
 static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {

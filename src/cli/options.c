@@ -242,7 +242,7 @@ static void print_options(FILE *out, const char *title, const cf_option *options
 static void print_commands(FILE *out, const cf_command *const *commands) {
     fprintf(out, "\nCommands:\n");
     for (; *commands; commands++)
-        if (!(*commands)->hidden) fprintf(out, "  %-14s  %s\n", (*commands)->name, (*commands)->summary);
+        if (!(*commands)->hidden) fprintf(out, "  %-16s  %s\n", (*commands)->name, (*commands)->summary);
 }
 
 void cf_help_program(FILE *out, const cf_program *program) {
@@ -254,11 +254,12 @@ void cf_help_program(FILE *out, const cf_program *program) {
 }
 
 void cf_help_command(FILE *out, const cf_program *program, const char *prefix, const cf_command *command) {
-    fprintf(out, "%s %s: %s\n\n", prefix, command->name, command->summary);
+    const char *gap = *prefix ? " " : "";
+    fprintf(out, "%s%s%s: %s\n\n", prefix, gap, command->name, command->summary);
     if (command->subcommands)
-        fprintf(out, "Usage: %s %s COMMAND [OPTION...]\n", prefix, command->name);
+        fprintf(out, "Usage: %s%s%s COMMAND [OPTION...]\n", prefix, gap, command->name);
     else
-        fprintf(out, "Usage: %s %s [OPTION...]%s%s\n", prefix, command->name, command->arguments ? " " : "",
+        fprintf(out, "Usage: %s%s%s [OPTION...]%s%s\n", prefix, gap, command->name, command->arguments ? " " : "",
                 command->arguments ? command->arguments : "");
     if (command->description) fprintf(out, "\n%s", command->description);
     if (command->subcommands) print_commands(out, command->subcommands);

@@ -26,7 +26,7 @@ cf_err *cf_options_parse(const cf_program *program, const cf_command *command, i
 void cf_parsed_wipe(const cf_command *command, cf_parsed *parsed);
 
 void cf_help_program(FILE *out, const cf_program *program);
-/* prefix: the words before the command's name, "coffer" or "coffer passphrase". */
+/* prefix: the words before the command's name, "coffer" or "coffer passphrase"; "" for a program without commands. */
 void cf_help_command(FILE *out, const cf_program *program, const char *prefix, const cf_command *command);
 
 #endif

@@ -1,6 +1,7 @@
 #include "cli/reading.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,10 +15,12 @@
 #include "repo/source_remote.h"
 #include "repo/vault_head.h"
 
-/* The head as this server remembers it against the vault's list. */
+/* The head as this server, or the recovery kit, remembers it against the vault's list. */
 static cf_err *check_head(cf_reading *reading) {
-    cf_head stored;
-    CF_TRY(cf_state_get_head(reading->agent.state, &stored));
+    cf_head stored = {.exists = reading->access->has_newest,
+                      .id = reading->access->newest,
+                      .counter = reading->access->newest_counter};
+    if (reading->access->own) CF_TRY(cf_state_get_head(reading->agent.state, &stored));
     cf_vault_head known = {stored.exists, stored.id, stored.counter}, newest;
     cf_vault_head_state state;
     CF_AUTO(cf_err) err = cf_vault_head_check(&known, reading->rows, reading->row_count, &state, &newest);
@@ -36,11 +39,21 @@ cf_err *cf_reading_open(cf_cli *cli, const cf_server_options *options, uint64_t 
     CF_TRY(cf_reader_open(reading->source, reading->access->keys, &reading->access->server_id, CF_READER_CACHE_DEFAULT,
                           &reading->reader));
     CF_TRY(cf_reader_points(reading->reader, &reading->rows, &reading->row_count));
-    return reading->access->own ? check_head(reading) : NULL;
+    return check_head(reading);
+}
+
+void cf_reading_use_trees(cf_reading *reading) {
+    if (!reading->access->own) return;
+    cf_err *err = cf_tree_cache_open(reading->agent.home.scratch, &reading->access->server_id, CF_TREE_CACHE_LIMIT,
+                                     &reading->trees);
+    if (err) cf_log_error(CF_LOG_INFO, err); /* it only takes longer */
+    cf_err_free(err);
+    cf_reader_use_trees(reading->reader, reading->trees);
 }
 
 void cf_reading_close(cf_reading *reading) {
     cf_reader_close(reading->reader);
+    cf_tree_cache_close(reading->trees);
     cf_source_close(reading->source);
     cf_access_free(reading->access);
     free(reading->rows);
@@ -169,4 +182,20 @@ void cf_reading_event(cf_reading *reading, cf_job *job, const char *type, cf_spa
     cf_err *failed = event_json(type, path, err);
     if (failed) cf_log_error(CF_LOG_WARNING, failed); /* the end of the command checks stdout again */
     cf_err_free(failed);
+}
+
+/* ---- Entries ---- */
+
+const char *cf_reading_type_word(cf_file_type type) {
+    static const char *const words[] = {"", "file", "directory", "symlink", "fifo", "character", "block", "socket"};
+    return words[type];
+}
+
+json_t *cf_reading_time_json(cf_time time) {
+    char text[40], full[64];
+    if (time.nanoseconds == 0) return cf_json_time(time);
+    cf_time_format(time, text);
+    text[strlen(text) - 1] = '\0'; /* the Z goes behind the fraction */
+    snprintf(full, sizeof full, "%s.%09uZ", text, time.nanoseconds);
+    return json_string(full);
 }

@@ -3,6 +3,7 @@
 #ifndef CF_CLI_READING_H
 #define CF_CLI_READING_H
 
+#include <jansson.h>
 #include <pthread.h>
 
 #include "agent/runner.h"
@@ -16,7 +17,8 @@ typedef struct cf_reading {
     cf_access *access;
     cf_source *source;
     cf_reader *reader;
-    cf_point_row *rows; /* ascending by counter */
+    cf_tree_cache *trees; /* NULL until cf_reading_use_trees, and where there is none */
+    cf_point_row *rows;   /* ascending by counter */
     size_t row_count;
 } cf_reading;
 
@@ -26,6 +28,8 @@ cf_err *cf_reading_open(cf_cli *cli, const cf_server_options *options, uint64_t 
     __attribute__((warn_unused_result));
 void cf_reading_close(cf_reading *reading);
 #define CF_AUTO_READING __attribute__((cleanup(cf_reading_close)))
+/* cf_reading_use_trees: from now on with the cache of trees in scratch. Another server's data is never kept here. */
+void cf_reading_use_trees(cf_reading *reading);
 /* cf_reading_point: name as in cf_reader_point_find.                                                       */
 cf_err *cf_reading_point(cf_reading *reading, const char *name, cf_point **point) __attribute__((warn_unused_result));
 
@@ -55,5 +59,9 @@ cf_err *cf_reading_job_end(cf_reading_job *job, const cf_err *err, const char **
 /* cf_reading_event: with --json one line {"type":type,"path":...,"error":{...}}, otherwise a warning on stderr;
  * and into the job's history (job may be NULL).                                                           */
 void cf_reading_event(cf_reading *reading, cf_job *job, const char *type, cf_span path, const cf_err *err);
+
+/* Entries in JSON: "file", "directory" ...; a time with its nanoseconds when it has any.                      */
+const char *cf_reading_type_word(cf_file_type type);
+json_t *cf_reading_time_json(cf_time time);
 
 #endif

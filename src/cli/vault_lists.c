@@ -5,6 +5,8 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "records/damage.h"
+#include "service/retention_view.h"
 #include "service/service.h"
 #include "service/values.h"
 
@@ -70,36 +72,46 @@ static cf_err *servers_json(const view *v) {
     json_t *list = json_array();
     for (size_t i = 0; i < v->count; i++) {
         const cf_server_row *row = &v->servers[i];
-        uint64_t packs = 0, bytes = 0;
+        uint64_t packs = 0, bytes = 0, damaged = 0, points = 0;
         cf_err *err = cf_records_pack_totals(v->vault->records, &row->id, &packs, &bytes);
+        if (!err) err = cf_records_count_points(v->vault->records, &row->id, &points);
+        if (!err) err = cf_records_count_damage(v->vault->records, &row->id, &damaged);
         if (err) json_decref(list);
         CF_TRY(err);
-        CF_TRY(append(&list, json_pack("{so,ss,so,so,sI,sI,sI}", "server_id", cf_json_hex(row->id.bytes, 16), "name",
-                                       row->name, "registered", cf_json_time((cf_time){row->registered, 0}),
-                                       "last_point", time_or_null(row->has_newest, row->last_point), "points",
-                                       (json_int_t)row->newest_counter, "packs", (json_int_t)packs, "bytes_stored",
-                                       (json_int_t)bytes)));
+        CF_TRY(append(&list,
+                      json_pack("{so,ss,so,so,sI,sI,sI,sI}", "server_id", cf_json_hex(row->id.bytes, 16), "name",
+                                row->name, "registered", cf_json_time((cf_time){row->registered, 0}), "last_point",
+                                time_or_null(row->has_newest, row->last_point), "points", (json_int_t)points, "packs",
+                                (json_int_t)packs, "bytes_stored", (json_int_t)bytes, "damaged", (json_int_t)damaged)));
     }
     return cf_output_json(list);
 }
 
 static cf_err *servers_table(const view *v) {
-    static const cf_column columns[] = {
-        {"NAME", CF_COLUMN_CUT},     {"ID", 0}, {"REGISTERED", 0}, {"LAST POINT", 0}, {"POINTS", CF_COLUMN_RIGHT},
-        {"STORED", CF_COLUMN_RIGHT}, {NULL, 0}};
+    static const cf_column columns[] = {{"NAME", CF_COLUMN_CUT},
+                                        {"ID", 0},
+                                        {"REGISTERED", 0},
+                                        {"LAST POINT", 0},
+                                        {"POINTS", CF_COLUMN_RIGHT},
+                                        {"STORED", CF_COLUMN_RIGHT},
+                                        {"DAMAGED", CF_COLUMN_RIGHT},
+                                        {NULL, 0}};
     CF_AUTO(cf_table) table = NULL;
     CF_TRY(cf_table_new(columns, &table));
     for (size_t i = 0; i < v->count; i++) {
         const cf_server_row *row = &v->servers[i];
-        char id[CF_HEX_SIZE(16)], registered[40], last[40] = "never", points[24], size[24];
-        uint64_t packs = 0, bytes = 0;
+        char id[CF_HEX_SIZE(16)], registered[40], last[40] = "never", points[24], size[24], damage[24];
+        uint64_t packs = 0, bytes = 0, damaged = 0, current = 0;
+        CF_TRY(cf_records_count_points(v->vault->records, &row->id, &current));
+        CF_TRY(cf_records_count_damage(v->vault->records, &row->id, &damaged));
+        snprintf(damage, sizeof damage, "%llu", (unsigned long long)damaged);
         CF_TRY(cf_records_pack_totals(v->vault->records, &row->id, &packs, &bytes));
         cf_hex_encode(row->id.bytes, 16, id);
         cf_time_local((cf_time){row->registered, 0}, registered);
         if (row->has_newest) cf_time_local((cf_time){row->last_point, 0}, last);
-        snprintf(points, sizeof points, "%llu", (unsigned long long)row->newest_counter);
+        snprintf(points, sizeof points, "%llu", (unsigned long long)current);
         cf_text_size(bytes, size);
-        CF_TRY(cf_table_row(table, (const char *const[]){row->name, id, registered, last, points, size}));
+        CF_TRY(cf_table_row(table, (const char *const[]){row->name, id, registered, last, points, size, damage}));
     }
     return cf_table_print(table, stdout);
 }
@@ -111,35 +123,70 @@ static cf_err *run_servers(cf_cli *cli, const void *given, const cf_words *argum
     return cli->json ? servers_json(&v) : servers_table(&v);
 }
 
+/* Points are listed even when the policy cannot be understood here: without tags and dates. */
+static cf_err *load_retention(cf_cli *cli, const view *v, const cf_server_row *server, cf_retention_view *retention) {
+    cf_err *err = cf_retention_view_load(v->vault, &server->id, cf_vault_now(v->vault), retention);
+    if (cf_err_code(err) != CF_ERR_ZONE_UNKNOWN && cf_err_code(err) != CF_ERR_POLICY_INVALID) return err;
+    cf_output_warning(cli, err);
+    cf_err_free(err);
+    return NULL;
+}
+
+/* "daily,weekly"; "-" when it has none. */
+static void tags_text(const cf_retained_point *kept, char out[64]) {
+    size_t used = 0;
+    snprintf(out, 64, "-");
+    for (unsigned bit = 0; kept && bit < CF_TAG_COUNT; bit++)
+        if (kept->tags >> bit & 1)
+            used += (size_t)snprintf(out + used, 64 - used, "%s%s", used ? "," : "", cf_tag_word(bit));
+}
+
+static void date_text(const cf_retained_point *kept, char out[40]) {
+    snprintf(out, 40, "%s", kept && kept->for_ever ? "never" : "?");
+    if (kept && !kept->for_ever) cf_time_local((cf_time){kept->expires, 0}, out);
+}
+
 static cf_err *point_rows(cf_cli *cli, const view *v, const cf_server_row *server, json_t **list, cf_table *table) {
     CF_AUTO_FREE cf_point_row *rows = NULL;
+    CF_AUTO_RETENTION_VIEW cf_retention_view retention = {0};
     size_t count = 0;
+    CF_TRY(load_retention(cli, v, server, &retention));
     CF_TRY(cf_records_list_points(v->vault->records, &server->id, &rows, &count));
     for (size_t i = 0; i < count; i++) {
+        const cf_retained_point *kept = cf_retention_view_find(&retention, rows[i].counter);
         if (cli->json) {
-            json_t *value = cf_point_value(&rows[i]);
+            json_t *value = cf_point_value(&rows[i], kept);
             if (value && json_object_set_new(value, "server", json_string(server->name)) != 0)
                 return cf_fail(CF_ERR_OUT_OF_MEMORY, "a list");
             CF_TRY(append(list, value));
             continue;
         }
         cf_summary summary = {0};
-        char id[CF_HEX_SIZE(32)], received[40], files[24], size[24];
+        char id[CF_HEX_SIZE(32)], received[40], files[24], size[24], tags[64], until[40];
         CF_AUTO(cf_err) damaged = cf_summary_decode(cf_span_of(rows[i].summary, rows[i].summary_size), &summary);
         cf_hex_encode(rows[i].id.bytes, 32, id);
         cf_time_local((cf_time){rows[i].received, 0}, received);
         snprintf(files, sizeof files, "%llu", (unsigned long long)summary.files);
         cf_text_size(summary.bytes, size);
         const char *status = damaged ? "damaged summary" : summary.with_warnings ? "with warnings" : "completed";
-        CF_TRY(cf_table_row(table, (const char *const[]){server->name, id, received, files, size, status}));
+        tags_text(kept, tags);
+        date_text(kept, until);
+        CF_TRY(
+            cf_table_row(table, (const char *const[]){server->name, id, received, files, size, tags, until, status}));
     }
     return NULL;
 }
 
 static cf_err *run_points(cf_cli *cli, const void *given, const cf_words *arguments) {
-    static const cf_column columns[] = {
-        {"SERVER", CF_COLUMN_CUT}, {"ID", CF_COLUMN_CUT}, {"RECEIVED", 0}, {"FILES", CF_COLUMN_RIGHT},
-        {"SIZE", CF_COLUMN_RIGHT}, {"STATUS", 0},         {NULL, 0}};
+    static const cf_column columns[] = {{"SERVER", CF_COLUMN_CUT},
+                                        {"ID", CF_COLUMN_CUT},
+                                        {"RECEIVED", 0},
+                                        {"FILES", CF_COLUMN_RIGHT},
+                                        {"SIZE", CF_COLUMN_RIGHT},
+                                        {"TAGS", 0},
+                                        {"EXPIRES", 0},
+                                        {"STATUS", 0},
+                                        {NULL, 0}};
     const struct list_options *opt = given;
     AUTO_VIEW view v = {0};
     CF_AUTO(cf_table) table = NULL;

@@ -46,14 +46,62 @@ static const char *const steps[CF_SCHEMA_VERSION] = {
     " PRIMARY KEY(server,id)) STRICT;"
     "CREATE INDEX jobs_started ON jobs(server,started);"
     "CREATE INDEX jobs_running ON jobs(updated) WHERE status='running';",
-    /* 2: policies */
-    "",
-    /* 3: retention */
-    "",
-    /* 4: reclaiming */
-    "",
-    /* 5: scrub and compaction */
-    "",
+    /* 2: policies, the newest of a server and some before it */
+    "CREATE TABLE policies(server BLOB NOT NULL REFERENCES servers(id), number INTEGER NOT NULL, document TEXT NOT NULL,"
+    " changed INTEGER NOT NULL, changed_by TEXT NOT NULL, PRIMARY KEY(server,number)) STRICT;",
+    /* 3: retention. Points that are there were all started by hand; what they cover stands in their summaries. */
+    "CREATE TABLE settings(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE points ADD COLUMN state TEXT NOT NULL DEFAULT 'current';"
+    "ALTER TABLE points ADD COLUMN expired_at INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE points ADD COLUMN slot INTEGER;"
+    "ALTER TABLE points ADD COLUMN manual INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE points ADD COLUMN flagged INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE points SET manual=hex(substr(summary,2,1))='01', flagged=hex(substr(summary,4,1))='01';"
+    "ALTER TABLE servers ADD COLUMN retention_due INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX servers_retention_due ON servers(retention_due);",
+    /* 4: reclaiming. `retired` is the feed too: its rows of packs that are gone stay for a while. */
+    "ALTER TABLE packs ADD COLUMN referenced INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE packs ADD COLUMN after_point INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE packs SET after_point=(SELECT newest_counter FROM servers WHERE servers.id=packs.server);"
+    "CREATE INDEX packs_deleting ON packs(server,number) WHERE state='deleting';"
+    "ALTER TABLE points ADD COLUMN object TEXT NOT NULL DEFAULT 'stored';"
+    "ALTER TABLE sessions ADD COLUMN pins BLOB;"
+    "ALTER TABLE servers ADD COLUMN feed_floor INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE servers ADD COLUMN deletions INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE servers ADD COLUMN reclaim_stamp INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE servers ADD COLUMN compared INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE retired(server BLOB NOT NULL REFERENCES servers(id), number INTEGER NOT NULL, generation INTEGER NOT NULL,"
+    " at INTEGER NOT NULL, segments BLOB NOT NULL, PRIMARY KEY(server,number,generation)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX retired_generation ON retired(server,generation);"
+    "CREATE TABLE intents(server BLOB NOT NULL REFERENCES servers(id), point BLOB NOT NULL, counter INTEGER NOT NULL, session BLOB NOT NULL,"
+    " received INTEGER NOT NULL, retain_until INTEGER, slot INTEGER, PRIMARY KEY(server,point)) STRICT;"
+    "CREATE TABLE strays(server BLOB NOT NULL REFERENCES servers(id), object TEXT NOT NULL, after_point INTEGER NOT NULL,"
+    " PRIMARY KEY(server,object)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE frozen(one INTEGER PRIMARY KEY CHECK(one=1), at INTEGER NOT NULL, server BLOB, why TEXT NOT NULL) STRICT;"
+    "CREATE TABLE epochs(epoch BLOB PRIMARY KEY) STRICT;"
+    "CREATE TABLE reclaim_runs(one INTEGER PRIMARY KEY CHECK(one=1), asked INTEGER NOT NULL, answered INTEGER NOT NULL,"
+    " report TEXT NOT NULL) STRICT;"
+    "INSERT INTO reclaim_runs VALUES(1,0,0,'');",
+    /* 5: scrub, healing, compaction */
+    "CREATE TABLE damage(object TEXT NOT NULL, segment INTEGER NOT NULL, server BLOB, pack INTEGER NOT NULL,"
+    " reason TEXT NOT NULL, found INTEGER NOT NULL, state TEXT NOT NULL, changed INTEGER NOT NULL,"
+    " PRIMARY KEY(object,segment)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX damage_server ON damage(server,pack,segment);"
+    "CREATE TABLE scrub(one INTEGER PRIMARY KEY CHECK(one=1), started INTEGER NOT NULL, after TEXT NOT NULL,"
+    " objects INTEGER NOT NULL, bytes INTEGER NOT NULL, finished INTEGER NOT NULL) STRICT;"
+    "INSERT INTO scrub VALUES(1,0,'',0,0,0);"
+    "CREATE TABLE relocations(server BLOB NOT NULL REFERENCES servers(id), number INTEGER NOT NULL, id BLOB NOT NULL,"
+    " size INTEGER NOT NULL, PRIMARY KEY(server,number)) STRICT;"
+    "ALTER TABLE packs ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE packs ADD COLUMN merged BLOB;"
+    "ALTER TABLE packs ADD COLUMN base INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX packs_merged ON packs(merged) WHERE merged IS NOT NULL;"
+    "CREATE TABLE compacting(server BLOB NOT NULL, number INTEGER NOT NULL, segments BLOB NOT NULL,"
+    " PRIMARY KEY(server,number)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE old_objects(object TEXT PRIMARY KEY, server BLOB NOT NULL, remove_after INTEGER NOT NULL) STRICT;",
+    /* 6: when a key slot was added; credentials that are for one server (recovery kits) */
+    "ALTER TABLE slots ADD COLUMN added INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE credentials ADD COLUMN server BLOB;",
 };
 
 static cf_err *current_version(cf_db *db, int *version) {

@@ -14,6 +14,6 @@ cf_err *cf_rows_grow(void **rows, size_t count, size_t size) __attribute__((warn
 
 /* cf_migrate: numbered steps up to this program's version.                                              */
 cf_err *cf_migrate(cf_db *db) __attribute__((warn_unused_result));
-enum { CF_SCHEMA_VERSION = 5 };
+enum { CF_SCHEMA_VERSION = 6 };
 
 #endif

@@ -97,11 +97,16 @@ typedef struct cf_credentials_row {
     char purpose[CF_WORD_MAX + 1];
     int64_t issued, expires;
     uint64_t sequence; /* of its journal entry: the highest of a purpose is the newest */
+    bool has_server;   /* for this server only: a recovery kit's, which nothing supersedes */
+    cf_id16 server;
 } cf_credentials_row;
 cf_err *cf_records_add_credentials(cf_records *records, const cf_credentials_row *row)
     __attribute__((warn_unused_result));
 cf_err *cf_records_find_credentials(cf_records *records, const cf_id32 *secret_sha256, bool *found,
                                     cf_credentials_row *row, bool *newest) __attribute__((warn_unused_result));
+/* Those of one server. */
+cf_err *cf_records_count_kits(cf_records *records, const cf_id16 *server, size_t *count)
+    __attribute__((warn_unused_result));
 
 typedef struct cf_challenge_row {
     cf_id32 challenge;
@@ -173,7 +178,7 @@ cf_err *cf_records_drop_lease(cf_records *records, const cf_id16 *server, const 
     __attribute__((warn_unused_result));
 cf_err *cf_records_drop_expired_leases(cf_records *records, int64_t now) __attribute__((warn_unused_result));
 
-/* Packs that were committed. */
+/* Packs that were committed, except those past the point of no return (records/reclaim.h). */
 typedef struct cf_pack_row {
     cf_id16 server, session;
     uint64_t number, size;
@@ -181,11 +186,21 @@ typedef struct cf_pack_row {
     uint8_t xxh3[16];
     uint32_t segments; /* besides the directory                                                       */
     bool gaps;         /* the numbers are not 0 .. segments - 1: the tail says which there are          */
+    /* Where it stands now: in an object of its own with this generation, or with others in a merged object. */
+    uint32_t generation;
+    bool is_merged;
+    cf_id16 merged;
+    uint64_t base; /* where the pack begins in its object */
+    bool referenced;      /* a point is known to have referred to it                                          */
+    uint64_t after_point; /* the newest point's counter when it was committed: see reclaiming                 */
 } cf_pack_row;
 /* cf_records_add_pack: with its 112-byte header and its tail (extent table and trailer). */
 cf_err *cf_records_add_pack(cf_records *records, const cf_pack_row *row, cf_span header, cf_span tail)
     __attribute__((warn_unused_result));
 cf_err *cf_records_find_pack(cf_records *records, const cf_id16 *server, uint64_t number, bool *found, cf_pack_row *row)
+    __attribute__((warn_unused_result));
+/* cf_records_move_pack: compaction put it elsewhere: place, size, extent table are these from now on. */
+cf_err *cf_records_move_pack(cf_records *records, const cf_pack_row *row, cf_span header, cf_span tail)
     __attribute__((warn_unused_result));
 /* cf_records_get_tail: appended to header and tail (either may be NULL). */
 cf_err *cf_records_get_tail(cf_records *records, const cf_id16 *server, uint64_t number, cf_buf *header, cf_buf *tail)
@@ -204,6 +219,12 @@ typedef struct cf_point_row {
     int64_t received;
     bool has_retain_until;
     int64_t retain_until;
+    bool scheduled;     /* by the policy's schedule, for this slot; else on demand             */
+    int64_t slot;
+    bool manual;        /* its selection is not the policy's                                    */
+    bool flagged;       /* something about it wants a look: it was published with warnings      */
+    bool expired;       /* it is not listed any more; its row stays as history                  */
+    int64_t expired_at;
     bool delta; /* its map is one against base, with this chain */
     cf_id32 base;
     uint8_t chain;
@@ -214,23 +235,81 @@ typedef struct cf_point_row {
 cf_err *cf_records_add_point(cf_records *records, const cf_point_row *row) __attribute__((warn_unused_result));
 cf_err *cf_records_find_point(cf_records *records, const cf_id16 *server, const cf_id32 *id, bool *found,
                               cf_point_row *row) __attribute__((warn_unused_result));
+/* Ascending by counter; those that have not expired. */
 cf_err *cf_records_list_points(cf_records *records, const cf_id16 *server, cf_point_row **rows, size_t *count)
+    __attribute__((warn_unused_result));
+cf_err *cf_records_count_points(cf_records *records, const cf_id16 *server, uint64_t *count)
+    __attribute__((warn_unused_result)); /* those that have not expired */
+/* cf_records_set_origin: of the schedule's run for this slot, or on demand. */
+cf_err *cf_records_set_origin(cf_records *records, const cf_id32 *id, bool scheduled, int64_t slot)
+    __attribute__((warn_unused_result));
+/* cf_records_expire_point: from current to expired; *changed is false when it was expired already (may be NULL). */
+cf_err *cf_records_expire_point(cf_records *records, const cf_id32 *id, int64_t now, bool *changed)
+    __attribute__((warn_unused_result));
+/* What retention needs to know of every point that there ever was. */
+typedef struct cf_history_row {
+    cf_id32 id;
+    uint64_t counter;
+    int64_t received, retain_until, slot, expired_at;
+    bool has_retain_until, scheduled, manual, flagged, expired;
+} cf_history_row;
+/* Ascending by counter, expired ones too. */
+cf_err *cf_records_list_history(cf_records *records, const cf_id16 *server, cf_history_row **rows, size_t *count)
+    __attribute__((warn_unused_result));
+/* Retention looks at a server when its time has come; a new point, a new policy or a changed setting bring it forward
+ * to now (due 0). server NULL: all of them. */
+cf_err *cf_records_set_retention_due(cf_records *records, const cf_id16 *server, int64_t due)
+    __attribute__((warn_unused_result));
+cf_err *cf_records_list_retention_due(cf_records *records, int64_t now, cf_id16 **servers, size_t *count)
+    __attribute__((warn_unused_result));
+/* cf_records_list_held: the IDs of points that read leases or open sessions hold; ascending by byte, maybe twice. */
+cf_err *cf_records_list_held(cf_records *records, const cf_id16 *server, int64_t now, cf_id32 **ids, size_t *count)
+    __attribute__((warn_unused_result));
+
+/* Settings of the vault and small facts that the service keeps: a name and a text. */
+enum { CF_SETTING_NAME_MAX = 63, CF_SETTING_VALUE_MAX = 255 };
+cf_err *cf_records_get_setting(cf_records *records, const char *name, bool *found, char value[CF_SETTING_VALUE_MAX + 1])
+    __attribute__((warn_unused_result));
+/* cf_records_set_setting: value NULL removes it. Fails: INTERNAL (too long). */
+cf_err *cf_records_set_setting(cf_records *records, const char *name, const char *value)
     __attribute__((warn_unused_result));
 
 cf_err *cf_records_retain_point(cf_records *records, const cf_id32 *id, int64_t until)
     __attribute__((warn_unused_result));
 
 /* Key slots (276 bytes) and key records (132 bytes). cf_records_get_*: appended to out. */
-cf_err *cf_records_add_slot(cf_records *records, const cf_id16 *server, uint32_t number, cf_span slot)
+typedef struct cf_slot_row {
+    uint32_t number;
+    int64_t added;
+} cf_slot_row;
+cf_err *cf_records_add_slot(cf_records *records, const cf_id16 *server, const cf_slot_row *row, cf_span slot)
+    __attribute__((warn_unused_result));
+cf_err *cf_records_set_slot_added(cf_records *records, const cf_id16 *server, const cf_slot_row *row)
     __attribute__((warn_unused_result));
 cf_err *cf_records_get_slot(cf_records *records, const cf_id16 *server, uint32_t number, bool *found, cf_buf *out)
     __attribute__((warn_unused_result));
-cf_err *cf_records_list_slots(cf_records *records, const cf_id16 *server, uint32_t **numbers, size_t *count)
+/* Ascending by number. */
+cf_err *cf_records_list_slots(cf_records *records, const cf_id16 *server, cf_slot_row **rows, size_t *count)
     __attribute__((warn_unused_result));
 cf_err *cf_records_add_record(cf_records *records, const cf_id16 *server, const cf_id16 *session, cf_span record)
     __attribute__((warn_unused_result));
 cf_err *cf_records_get_record(cf_records *records, const cf_id16 *server, const cf_id16 *session, bool *found,
                               cf_buf *out) __attribute__((warn_unused_result));
+
+/* Policies: JSON documents, checked before they come here (policy/policy.h). Versions of a server begin with 1; the
+ * newest is in force. Some older ones are kept for the administrator to look at.                                */
+typedef struct cf_policy_row {
+    cf_id16 server;
+    uint64_t number;
+    int64_t changed;
+    char changed_by[CF_WORD_MAX + 1]; /* agent, vault */
+} cf_policy_row;
+/* cf_records_get_policy: the newest. document (may be NULL): appended to.                                       */
+cf_err *cf_records_get_policy(cf_records *records, const cf_id16 *server, bool *found, cf_policy_row *row,
+                              cf_buf *document) __attribute__((warn_unused_result));
+/* cf_records_put_policy: a version; one of the same number is replaced (a rebuild meets the same entry twice).  */
+cf_err *cf_records_put_policy(cf_records *records, const cf_policy_row *row, const char *document)
+    __attribute__((warn_unused_result));
 
 /* Jobs: what agents report. */
 typedef struct cf_job_row {

@@ -138,8 +138,9 @@ cf_err *cf_records_drop_expired_tokens(cf_records *records, int64_t before) {
 
 cf_err *cf_records_add_credentials(cf_records *records, const cf_credentials_row *row) {
     return cf_db_run(records->db, NULL,
-                     "INSERT INTO credentials(secret_sha256,purpose,issued,expires,sequence) VALUES(?,?,?,?,?)",
-                     "psiii", &row->secret_sha256, row->purpose, row->issued, row->expires, (int64_t)row->sequence);
+                     "INSERT INTO credentials(secret_sha256,purpose,issued,expires,sequence,server) VALUES(?,?,?,?,?,?)",
+                     "psiiih", &row->secret_sha256, row->purpose, row->issued, row->expires, (int64_t)row->sequence,
+                     row->has_server ? &row->server : NULL);
 }
 
 cf_err *cf_records_find_credentials(cf_records *records, const cf_id32 *secret_sha256, bool *found,
@@ -148,7 +149,7 @@ cf_err *cf_records_find_credentials(cf_records *records, const cf_id32 *secret_s
     bool there = false;
     CF_TRY(cf_db_query(records->db, &rows,
                        "SELECT purpose,issued,expires,sequence,"
-                       "sequence=(SELECT max(sequence) FROM credentials AS o WHERE o.purpose=c.purpose)"
+                       "sequence=(SELECT max(sequence) FROM credentials AS o WHERE o.purpose=c.purpose),server"
                        " FROM credentials AS c WHERE secret_sha256=?",
                        "p", secret_sha256));
     CF_TRY(cf_db_next(&rows, &there));
@@ -159,7 +160,17 @@ cf_err *cf_records_find_credentials(cf_records *records, const cf_id32 *secret_s
     row->issued = cf_db_int(&rows, 1);
     row->expires = cf_db_int(&rows, 2);
     row->sequence = (uint64_t)cf_db_int(&rows, 3);
-    *newest = cf_db_int(&rows, 4) != 0;
+    row->has_server = cf_db_bytes(&rows, 5, row->server.bytes, 16);
+    *newest = row->has_server || cf_db_int(&rows, 4) != 0;
+    return NULL;
+}
+
+cf_err *cf_records_count_kits(cf_records *records, const cf_id16 *server, size_t *count) {
+    CF_AUTO_ROWS cf_db_rows rows = {0};
+    bool row = false;
+    CF_TRY(cf_db_query(records->db, &rows, "SELECT count(*) FROM credentials WHERE server=?", "h", server));
+    CF_TRY(cf_db_next(&rows, &row));
+    *count = row ? (size_t)cf_db_int(&rows, 0) : 0;
     return NULL;
 }
 

@@ -80,7 +80,8 @@ static cf_err *set_up(cf_remote *remote, const cf_remote_options *options) {
                             .proxy = options->proxy,
                             .proxy_user = options->proxy_user,
                             .proxy_password = options->proxy_password,
-                            .cancel = options->cancel};
+                            .cancel = options->cancel,
+                            .pace = options->pace};
     return cf_http_new(&http, &remote->http);
 }
 

@@ -4,9 +4,16 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "digest/digest.h"
 #include "remote/call.h"
 
-enum { SERVERS_MAX = 100000, SLOTS_MAX = 10000, PROTOCOL_LIMIT = 65535, LIST_REPLY_MAX = 64 << 20 };
+enum {
+    SERVERS_MAX = 100000,
+    SLOTS_MAX = 10000,
+    PROTOCOL_LIMIT = 65535,
+    LIST_REPLY_MAX = 64 << 20,
+    CF_KIT_URL_MAX = 2048
+};
 
 cf_err *cf_remote_get_version(cf_remote *remote, cf_remote_version *out) {
     cf_call call;
@@ -100,6 +107,44 @@ cf_err *cf_remote_register(cf_remote *remote, const cf_remote_registration *regi
     return cf_reply_done(&reader);
 }
 
+static void read_slot_member(cf_json_reader *reader, uint8_t slot[CF_REMOTE_SLOT_SIZE]) {
+    CF_AUTO_BUF cf_buf bytes;
+    cf_buf_init(&bytes, CF_REMOTE_SLOT_SIZE);
+    cf_json_read_base64(reader, "slot", CF_REMOTE_SLOT_SIZE, &bytes);
+    if (bytes.size == CF_REMOTE_SLOT_SIZE)
+        memcpy(slot, bytes.data, CF_REMOTE_SLOT_SIZE);
+    else
+        cf_json_refuse(reader, "slot", "has a wrong length");
+}
+
+static void read_kdf(cf_json_reader *reader, cf_remote_opener *opener) {
+    cf_json_reader kdf = cf_reply_reader(cf_json_read_optional_value(reader, "kdf"), reader->what);
+    CF_AUTO_BUF cf_buf salt;
+    cf_buf_init(&salt, sizeof opener->salt);
+    cf_json_read_base64(&kdf, "salt", sizeof opener->salt, &salt);
+    if (salt.size == sizeof opener->salt)
+        memcpy(opener->salt, salt.data, sizeof opener->salt);
+    else
+        cf_json_refuse(&kdf, "salt", "has a wrong length");
+    opener->memory_kib = (uint32_t)cf_json_read_number(&kdf, "memory_kib", 1, UINT32_MAX);
+    opener->passes = (uint32_t)cf_json_read_number(&kdf, "passes", 1, UINT32_MAX);
+    cf_err *err = cf_reply_done(&kdf);
+    if (err) cf_json_refuse(reader, "kdf", cf_err_message(err));
+    cf_err_free(err);
+}
+
+static cf_err *read_opener(const json_t *value, const char *path, cf_remote_opener *opener) {
+    static const char *const kinds[] = {"passphrase", "recovery"};
+    cf_json_reader reader = cf_reply_reader(value, path);
+    opener->number = (uint32_t)cf_json_read_number(&reader, "number", 1, UINT32_MAX);
+    opener->recovery = cf_json_read_word(&reader, "kind", kinds, 2) == 1;
+    if (opener->recovery)
+        read_slot_member(&reader, opener->slot);
+    else
+        read_kdf(&reader, opener);
+    return cf_reply_done(&reader);
+}
+
 cf_err *cf_remote_get_challenge(cf_remote *remote, const cf_id16 *server, cf_remote_challenge *out) {
     char id[CF_HEX_SIZE(16)];
     cf_hex_encode(server->bytes, 16, id);
@@ -108,21 +153,13 @@ cf_err *cf_remote_get_challenge(cf_remote *remote, const cf_id16 *server, cf_rem
     cf_call_init(&call, "POST", "/v1/servers/%s:challenge", id);
     cf_call_body(&call, json_object());
     CF_TRY(cf_call_run(remote, &call, &reply, NULL));
-    cf_remote_challenge challenge;
     cf_json_reader reader = cf_reply_reader(reply, call.path);
-    cf_json_read_hex(&reader, "challenge", challenge.challenge, sizeof challenge.challenge);
-    cf_json_reader kdf = cf_reply_reader(cf_json_read_optional_value(&reader, "kdf"), call.path);
-    CF_AUTO_BUF cf_buf salt;
-    cf_buf_init(&salt, sizeof challenge.salt);
-    cf_json_read_base64(&kdf, "salt", sizeof challenge.salt, &salt);
-    if (salt.size != sizeof challenge.salt) cf_json_refuse(&kdf, "salt", "has a wrong length");
-    challenge.memory_kib = (uint32_t)cf_json_read_number(&kdf, "memory_kib", 1, UINT32_MAX);
-    challenge.passes = (uint32_t)cf_json_read_number(&kdf, "passes", 1, UINT32_MAX);
-    CF_AUTO(cf_err) outer = cf_reply_done(&reader);
-    CF_TRY(cf_reply_done(&kdf));
-    if (outer) return cf_take(outer);
-    memcpy(challenge.salt, salt.data, sizeof challenge.salt);
-    *out = challenge;
+    *out = (cf_remote_challenge){0};
+    cf_json_read_hex(&reader, "challenge", out->challenge, sizeof out->challenge);
+    const json_t *list = cf_json_read_array(&reader, "slots", CF_REMOTE_OPENERS_MAX);
+    CF_TRY(cf_reply_done(&reader));
+    out->count = json_array_size(list);
+    for (size_t i = 0; i < out->count; i++) CF_TRY(read_opener(json_array_get(list, i), call.path, &out->openers[i]));
     return NULL;
 }
 
@@ -134,24 +171,15 @@ void cf_remote_unlock_message(const cf_id16 *server, const uint8_t challenge[32]
     memcpy(out + 61, token_sha256, 32);
 }
 
-static void read_slot_member(cf_json_reader *reader, uint8_t slot[CF_REMOTE_SLOT_SIZE]) {
-    CF_AUTO_BUF cf_buf bytes;
-    cf_buf_init(&bytes, CF_REMOTE_SLOT_SIZE);
-    cf_json_read_base64(reader, "slot", CF_REMOTE_SLOT_SIZE, &bytes);
-    if (bytes.size == CF_REMOTE_SLOT_SIZE)
-        memcpy(slot, bytes.data, CF_REMOTE_SLOT_SIZE);
-    else
-        cf_json_refuse(reader, "slot", "has a wrong length");
-}
-
 static json_t *unlock_body(const cf_remote_unlock *unlock) {
     char challenge[CF_HEX_SIZE(32)], token[CF_HEX_SIZE(32)], instance[CF_HEX_SIZE(16)];
     cf_hex_encode(unlock->challenge, 32, challenge);
     cf_hex_encode(unlock->token_sha256, 32, token);
     cf_hex_encode(unlock->instance.bytes, 16, instance);
     CF_AUTO_FREE char *signature = cf_base64_encode(cf_span_of(unlock->signature, sizeof unlock->signature));
-    json_t *body = signature ? json_pack("{s:s, s:s, s:s, s:s}", "challenge", challenge, "signature", signature,
-                                         "token_sha256", token, "purpose", unlock->takeover ? "agent" : "read")
+    json_t *body = signature ? json_pack("{s:I, s:s, s:s, s:s, s:s}", "slot", (json_int_t)unlock->slot, "challenge",
+                                         challenge, "signature", signature, "token_sha256", token, "purpose",
+                                         unlock->takeover ? "agent" : "read")
                              : NULL;
     bool failed = body && unlock->takeover && json_object_set_new(body, "instance", json_string(instance)) < 0;
     failed = failed || (body && unlock->takeover && unlock->name &&
@@ -259,6 +287,43 @@ cf_err *cf_remote_store_slot(cf_remote *remote, uint32_t number, cf_span slot) {
     cf_call_init(&call, "POST", "/v1/slots");
     cf_call_body(&call, json_pack("{s:I, s:s}", "number", (json_int_t)number, "slot", text));
     return cf_call_run(remote, &call, NULL, NULL);
+}
+
+static cf_err *read_kit(cf_json_reader *reader, cf_credentials *kit) {
+    char name[CF_REMOTE_NAME_MAX + 1];
+    cf_reply_copy(reader, "vault_name", name, sizeof name);
+    cf_json_read_hex(reader, "vault_id", kit->vault_id.bytes, 16);
+    kit->expires = cf_json_read_time(reader, "expires");
+    kit->vault_name = strdup(name);
+    kit->region = strdup("");
+    kit->url = strdup(cf_json_read_text(reader, "url", 1, CF_KIT_URL_MAX));
+    const json_t *ca = cf_json_read_optional_value(reader, "ca"); /* more than one line: no plain text */
+    if (ca && !json_is_string(ca)) cf_json_refuse(reader, "ca", "is no text");
+    kit->ca_pem = json_is_string(ca) ? strdup(json_string_value(ca)) : NULL;
+    CF_TRY(cf_reply_done(reader));
+    if (kit->vault_name && kit->region && kit->url && (kit->ca_pem || !ca)) return NULL;
+    return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a recovery kit");
+}
+
+cf_err *cf_remote_add_kit(cf_remote *remote, const cf_secret *secret, cf_credentials **out) {
+    uint8_t digest[32];
+    char hex[CF_HEX_SIZE(32)];
+    CF_TRY(cf_sha256(cf_span_of(cf_secret_bytes(secret), cf_secret_size(secret)), digest));
+    cf_hex_encode(digest, sizeof digest, hex);
+    cf_call call;
+    CF_AUTO(json_t) reply = NULL;
+    cf_call_init(&call, "POST", "/v1/kits");
+    cf_call_body(&call, json_pack("{s:s}", "secret_sha256", hex));
+    CF_TRY(cf_call_run(remote, &call, &reply, NULL));
+    CF_AUTO(cf_credentials) kit = calloc(1, sizeof *kit);
+    if (!kit) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a recovery kit");
+    cf_json_reader reader = cf_reply_reader(reply, call.path);
+    kit->purpose = CF_PURPOSE_KIT;
+    kit->issued = cf_remote_now(remote);
+    CF_TRY(read_kit(&reader, kit));
+    CF_TRY(cf_secret_from(cf_secret_bytes(secret), cf_secret_size(secret), &kit->secret));
+    *out = cf_take(kit);
+    return NULL;
 }
 
 cf_err *cf_remote_store_record(cf_remote *remote, const cf_id16 *session, cf_span record) {

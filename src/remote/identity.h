@@ -3,6 +3,7 @@
 #define CF_REMOTE_IDENTITY_H
 
 #include "base/buf.h"
+#include "proto/credentials.h"
 #include "remote/remote.h"
 
 enum { CF_REMOTE_SLOT_SIZE = 276, CF_REMOTE_RECORD_SIZE = 132 };
@@ -50,10 +51,19 @@ typedef struct cf_remote_registration {
 cf_err *cf_remote_register(cf_remote *remote, const cf_remote_registration *registration)
     __attribute__((warn_unused_result));
 
-typedef struct cf_remote_challenge {
-    uint8_t challenge[32];
+/* A key slot that opens the server, the newest passphrase's first. */
+typedef struct cf_remote_opener {
+    uint32_t number;
+    bool recovery; /* slot is set; else salt and costs are */
     uint8_t salt[16];
     uint32_t memory_kib, passes;
+    uint8_t slot[CF_REMOTE_SLOT_SIZE];
+} cf_remote_opener;
+enum { CF_REMOTE_OPENERS_MAX = 64 };
+typedef struct cf_remote_challenge {
+    uint8_t challenge[32];
+    size_t count;
+    cf_remote_opener openers[CF_REMOTE_OPENERS_MAX];
 } cf_remote_challenge;
 cf_err *cf_remote_get_challenge(cf_remote *remote, const cf_id16 *server, cf_remote_challenge *challenge)
     __attribute__((warn_unused_result));
@@ -63,6 +73,7 @@ void cf_remote_unlock_message(const cf_id16 *server, const uint8_t challenge[32]
                               uint8_t out[CF_REMOTE_UNLOCK_MESSAGE_SIZE]);
 typedef struct cf_remote_unlock {
     cf_id16 server;
+    uint32_t slot; /* the key slot whose key signs */
     uint8_t challenge[32], signature[64], token_sha256[32];
     bool takeover;    /* purpose "agent": the earlier tokens end; else "read", valid 24 h               */
     const char *name; /* takeover only: the new name, or NULL                                          */
@@ -107,6 +118,11 @@ typedef struct cf_remote_slot {
 cf_err *cf_remote_list_slots(cf_remote *remote, cf_remote_slot **slots, size_t *count)
     __attribute__((warn_unused_result));
 cf_err *cf_remote_store_slot(cf_remote *remote, uint32_t number, cf_span slot) __attribute__((warn_unused_result));
+
+/* cf_remote_add_kit: credentials of a recovery kit for this server: the vault keeps secret's hash. *credentials: a fresh
+ * value of purpose CF_PURPOSE_KIT.                                                                          */
+cf_err *cf_remote_add_kit(cf_remote *remote, const cf_secret *secret, cf_credentials **credentials)
+    __attribute__((warn_unused_result));
 
 cf_err *cf_remote_store_record(cf_remote *remote, const cf_id16 *session, cf_span record)
     __attribute__((warn_unused_result));

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "proto/error_json.h"
 #include "remote/call.h"
+#include "remote/segments.h"
 #include "visible/pack.h"
 
 enum {
@@ -218,6 +219,11 @@ static cf_err *renew_access(cf_remote *remote, cf_remote_pack *pack, const struc
     cf_remote_pack fresh = {0};
     CF_TRY(cf_remote_fetch_packs(remote, &pack->number, 1, &fresh));
     cf_err *err = cf_take(fresh.error);
+    bool same = !err && fresh.size == pack->size && fresh.tail_size == pack->tail_size &&
+                memcmp(fresh.tail, pack->tail, pack->tail_size) == 0;
+    if (!err && !same) /* what is asked for stands at another offset now */
+        err = cf_fail_reason(CF_ERR_OBJECT_MISSING, "moved", "pack %llu was written anew in the vault",
+                             (unsigned long long)pack->number);
     if (!err) {
         pthread_mutex_lock(cf_remote_access_lock(remote));
         struct cf_remote_access *before = pack->access;
@@ -265,11 +271,27 @@ static cf_err *read_info(const json_t *item, const char *what, cf_remote_pack_in
         info->kind = (cf_kind)cf_json_read_word(&reader, "kind", kinds, 2);
     info->size = cf_json_read_number(&reader, "size", 1, CF_PACK_MAX);
     info->segments = (uint32_t)cf_json_read_number(&reader, "segments", 0, CF_SEGMENTS_MAX + 1);
+    const json_t *retired = cf_json_read_optional_value(&reader, "retired"); /* vaults that never reclaim leave it out */
+    info->retired_segments = (uint32_t)json_array_size(retired);
     return cf_reply_done(&reader);
 }
 
+/* The packs of the list that have retired segments. */
+static cf_err *read_retired(const json_t *list, const cf_remote_pack_info *packs, const char *what,
+                            cf_remote_segments **out, size_t *count) {
+    CF_AUTO(json_t) dead = json_array();
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        if (packs[i].retired_segments == 0) continue;
+        json_t *one = json_pack("{s:I, s:O}", "pack", (json_int_t)packs[i].number, "segments",
+                                json_object_get(json_array_get(list, i), "retired"));
+        if (json_array_append_new(dead, one) != 0) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of packs");
+    }
+    if (!dead) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of packs");
+    return cf_segments_from_json(dead, what, out, count);
+}
+
 cf_err *cf_remote_list_packs(cf_remote *remote, uint64_t after, uint32_t limit, cf_remote_pack_info **out,
-                             size_t *count, bool *more) {
+                             size_t *count, bool *more, cf_remote_segments **retired, size_t *retired_count) {
     cf_call call;
     CF_AUTO(json_t) reply = NULL;
     cf_call_init(&call, "GET", "/v1/packs?after=%llu&limit=%u", (unsigned long long)after, limit);
@@ -282,6 +304,7 @@ cf_err *cf_remote_list_packs(cf_remote *remote, uint64_t after, uint32_t limit, 
     CF_AUTO_FREE cf_remote_pack_info *packs = calloc(length + 1, sizeof *packs);
     if (!packs) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of packs");
     for (size_t i = 0; i < length; i++) CF_TRY(read_info(json_array_get(list, i), call.path, &packs[i]));
+    if (retired) CF_TRY(read_retired(list, packs, call.path, retired, retired_count));
     *count = length;
     *more = again;
     *out = cf_take(packs);

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "remote/remote.h"
+#include "remote/sessions.h"
 
 enum { CF_REMOTE_PACKS_PER_CALL = 256 };
 
@@ -36,7 +37,8 @@ cf_err *cf_remote_fetch_packs(cf_remote *remote, const uint64_t *numbers, size_t
     __attribute__((warn_unused_result));
 void cf_remote_pack_wipe(cf_remote_pack *pack);
 /* cf_remote_read_range: exactly size bytes from offset into out. A URL that expired is renewed once.
- * Fails: 480004 OBJECT_MISSING (the vault does not have it).                                                */
+ * Fails: 480004 OBJECT_MISSING (the vault does not have it; reason "moved": compaction wrote it anew, with another extent
+ * table: fetch the pack again).                                                                             */
 cf_err *cf_remote_read_range(cf_remote *remote, cf_remote_pack *pack, uint64_t offset, size_t size, uint8_t *out)
     __attribute__((warn_unused_result));
 
@@ -45,11 +47,13 @@ typedef struct cf_remote_pack_info {
     cf_id16 session;
     cf_kind kind;
     uint64_t size;
-    uint32_t segments;
+    uint32_t segments, retired_segments;
 } cf_remote_pack_info;
 /* cf_remote_list_packs: committed packs with numbers above after, ascending; *packs is a fresh array that the
- * caller frees; *more: ask again with the last number.                                                    */
+ * caller frees; *more: ask again with the last number. retired_segments: how many of the segments count as dead; which, is
+ * told by *retired (of *retired_count packs, ascending; ended with cf_remote_segments_free), if it is not NULL. */
 cf_err *cf_remote_list_packs(cf_remote *remote, uint64_t after, uint32_t limit, cf_remote_pack_info **packs,
-                             size_t *count, bool *more) __attribute__((warn_unused_result));
+                             size_t *count, bool *more, cf_remote_segments **retired, size_t *retired_count)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -25,13 +25,16 @@ static cf_err *read_missing(const json_t *details, const char *what, cf_remote_m
     return NULL;
 }
 
-cf_err *cf_remote_store_point(cf_remote *remote, const cf_id16 *session, const cf_id32 *id, const char *retain_until,
-                              cf_span bytes, cf_remote_missing *missing) {
+cf_err *cf_remote_store_point(cf_remote *remote, const cf_id16 *session, const cf_id32 *id, const char *scheduled,
+                              const char *retain_until, cf_span bytes, cf_remote_missing *missing) {
     char hex[CF_HEX_SIZE(32)], session_hex[CF_HEX_SIZE(16)];
     cf_hex_encode(id->bytes, 32, hex);
     cf_hex_encode(session->bytes, 16, session_hex);
     cf_call call;
-    cf_call_init(&call, "PUT", "/v1/points/%s%s%s", hex, retain_until ? "?retain_until=" : "",
+    cf_call_init(&call, "PUT", "/v1/points/%s%s%s%s%s", hex, scheduled ? "?scheduled=" : "", scheduled ? scheduled : "",
+                 !retain_until ? ""
+                 : scheduled   ? "&retain_until="
+                               : "?retain_until=",
                  retain_until ? retain_until : "");
     call.has_raw = true;
     call.to_the_end = true; /* or a point would stand in the vault that its job calls cancelled */

@@ -16,11 +16,14 @@ void cf_remote_missing_wipe(cf_remote_missing *missing);
 
 /* cf_remote_store_point: commit. When it returns NULL the point is durable and visible.
  *   id            SHA-256 of bytes.
+ *   scheduled     the slot (RFC 3339, in UTC) of the schedule's run that made it; NULL: it was started on demand.
  *   retain_until  "2027-01-31", or NULL.
  *   missing       written (the caller wipes it) when it fails with MISSING_SEGMENTS; may be NULL.
- * Fails: POINT_CONFLICT (another point came between), MISSING_SEGMENTS, SESSION_LOST.                      */
-cf_err *cf_remote_store_point(cf_remote *remote, const cf_id16 *session, const cf_id32 *id, const char *retain_until,
-                              cf_span bytes, cf_remote_missing *missing) __attribute__((warn_unused_result));
+ * Fails: POINT_CONFLICT (another point came between), MISSING_SEGMENTS, SESSION_LOST,
+ * TOO_MANY_POINTS (the vault keeps as many of this server as it may).                      */
+cf_err *cf_remote_store_point(cf_remote *remote, const cf_id16 *session, const cf_id32 *id, const char *scheduled,
+                              const char *retain_until, cf_span bytes, cf_remote_missing *missing)
+    __attribute__((warn_unused_result));
 
 enum { CF_REMOTE_TAGS_MAX = 8, CF_REMOTE_TAG_MAX = 16 };
 typedef struct cf_remote_point {

@@ -31,11 +31,12 @@ typedef struct cf_remote_options {
     const char *proxy;  /* as in cf_http_options                                                           */
     const char *proxy_user;
     const cf_secret *proxy_password;
-    const cf_secret *token;       /* 32 bytes, or NULL                                                     */
-    const cf_secret *credentials; /* 32 bytes: the credentials file's secret instead of a token, or NULL   */
-    cf_cancel *cancel;            /* borrowed; may be NULL                                                 */
-    uint64_t retry_total_ms;      /* CF_RETRY_JOB_MS, CF_RETRY_PERSON_MS; 0: never try again               */
-    cf_clock clock;               /* wall == NULL: the system's                                            */
+    const cf_secret *token;          /* 32 bytes, or NULL                                                     */
+    const cf_secret *credentials;    /* 32 bytes: the credentials file's secret instead of a token, or NULL   */
+    cf_cancel *cancel;               /* borrowed; may be NULL                                                 */
+    const struct cf_http_pace *pace; /* borrowed; may be NULL: as fast as it goes                             */
+    uint64_t retry_total_ms;         /* CF_RETRY_JOB_MS, CF_RETRY_PERSON_MS; 0: never try again               */
+    cf_clock clock;                  /* wall == NULL: the system's                                            */
     /* Called before each wait, by the thread that waits; may be NULL (then it is logged).                  */
     void (*waiting)(void *context, const cf_err *why, uint64_t wait_ms);
     /* For tests: instead of sleeping. */

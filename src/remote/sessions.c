@@ -6,7 +6,7 @@
 #include "remote/call.h"
 #include "remote/segments.h"
 
-enum { FEED_MAX = 10000000, FEED_REPLY_MAX = 256 << 20, LEASE_SECONDS_MAX = 86400, NUMBERS_MAX = 1 << 20 };
+enum { FEED_MAX = 100000, FEED_REPLY_MAX = 64 << 20, LEASE_SECONDS_MAX = 86400, NUMBERS_MAX = 1 << 20 };
 
 void cf_remote_segments_free(cf_remote_segments *list, size_t count) {
     for (size_t i = 0; list && i < count; i++) free(list[i].segments);
@@ -56,14 +56,15 @@ cf_err *cf_segments_from_json(const json_t *list, const char *what, cf_remote_se
 }
 
 static json_t *session_body(const cf_remote_session_request *request) {
-    char session[CF_HEX_SIZE(16)], instance[CF_HEX_SIZE(16)], job[CF_HEX_SIZE(16)];
+    char session[CF_HEX_SIZE(16)], instance[CF_HEX_SIZE(16)], job[CF_HEX_SIZE(16)], base[CF_HEX_SIZE(32)];
+    cf_hex_encode(request->base.bytes, 32, base);
     cf_hex_encode(request->session.bytes, 16, session);
     cf_hex_encode(request->instance.bytes, 16, instance);
     cf_hex_encode(request->job.bytes, 16, job);
     const char *epoch = request->epoch && *request->epoch ? request->epoch : NULL;
-    return json_pack("{s:s, s:s?, s:I, s:s, s:s, s:I}", "session", session, "epoch", epoch, "generation",
+    return json_pack("{s:s, s:s?, s:I, s:s, s:s, s:I, s:s?}", "session", session, "epoch", epoch, "generation",
                      (json_int_t)request->generation, "instance", instance, "job", job, "numbers_after",
-                     (json_int_t)request->numbers_after);
+                     (json_int_t)request->numbers_after, "base", request->has_base ? base : NULL);
 }
 
 static void read_block(cf_json_reader *reader, const json_t *value, cf_remote_numbers *numbers) {
@@ -84,6 +85,8 @@ static cf_err *read_session(const json_t *reply, const char *what, cf_remote_ses
     read_block(&reader, cf_json_read_optional_value(&reader, "numbers"), &session->numbers);
     cf_reply_newest(&reader, &session->newest);
     const json_t *feed = cf_json_read_array(&reader, "feed", FEED_MAX);
+    session->feed_more = cf_json_read_optional_flag(&reader, "feed_more");
+    session->resync = cf_json_read_optional_flag(&reader, "resync");
     CF_TRY(cf_reply_done(&reader));
     return cf_segments_from_json(feed, what, &session->feed, &session->feed_count);
 }

@@ -10,6 +10,8 @@ typedef struct cf_remote_session_request {
     uint64_t generation; /* of the feed that was applied last                                              */
     cf_id16 instance, job;
     uint64_t numbers_after; /* the highest pack number that this server ever had: the block starts above it */
+    bool has_base;
+    cf_id32 base; /* the point whose tree the backup goes on from: it stays while the session is open       */
 } cf_remote_session_request;
 
 /* Segments of one pack, or all of them. */
@@ -33,6 +35,8 @@ typedef struct cf_remote_session {
     uint64_t generation;
     cf_remote_segments *feed; /* retired since the request's generation */
     size_t feed_count;
+    bool feed_more; /* open the same session again with this generation: there is more */
+    bool resync;    /* what was retired since the request's generation is not known any more */
     cf_remote_numbers numbers;
     uint32_t lease_seconds;
     cf_remote_newest newest;

@@ -108,6 +108,25 @@ static cf_err *note_path(cf_sources *sources, const char *path) {
     return NULL;
 }
 
+static cf_err *add_path(cf_sources *sources, const char *path, bool missing) {
+    CF_TRY(note_path(sources, path));
+    cf_source_node *node = &sources->root;
+    for (const char *part = path + 1; *part;) {
+        size_t length = strcspn(part, "/"), before = node->count;
+        cf_source_node *above = node;
+        CF_TRY(child_of(node, part, length, &node));
+        node->missing = missing && (above->count > before || node->missing);
+        part += length;
+        if (*part == '/') part++;
+    }
+    node->is_source = true;
+    return NULL;
+}
+
+cf_err *cf_sources_add_named(cf_sources *sources, const char *path) {
+    return add_path(sources, path, true);
+}
+
 cf_err *cf_sources_add(cf_sources *sources, const char *path) {
     if (!*path) return cf_fail(CF_ERR_BAD_USAGE, "an empty path");
     CF_AUTO_FREE char *real = realpath(path, NULL);
@@ -118,14 +137,5 @@ cf_err *cf_sources_add(cf_sources *sources, const char *path) {
             return cf_fail_reason(CF_ERR_SOURCE_MISSING, "denied", "%s: %s", name, strerror(errno));
         return cf_fail_reason(CF_ERR_SOURCE_MISSING, "missing", "%s does not exist", name);
     }
-    CF_TRY(note_path(sources, real));
-    cf_source_node *node = &sources->root;
-    for (const char *part = real + 1; *part;) {
-        size_t length = strcspn(part, "/");
-        CF_TRY(child_of(node, part, length, &node));
-        part += length;
-        if (*part == '/') part++;
-    }
-    node->is_source = true;
-    return NULL;
+    return add_path(sources, real, false);
 }

@@ -13,6 +13,7 @@ typedef struct cf_source_node cf_source_node;
 struct cf_source_node {
     char *name;
     bool is_source;            /* everything from here on is backed up  */
+    bool missing;              /* it only leads to sources that are not there: nobody need look for it */
     cf_source_node **children; /* ascending by name; on the way to sources (or file systems named inside one) */
     size_t count;
 };
@@ -24,6 +25,9 @@ CF_DEFINE_AUTO(cf_sources, cf_sources_free)
  * backed up). A path inside another source adds nothing but the permission to enter its file system.
  * Fails: SOURCE_MISSING (reason "missing", "denied"), BAD_USAGE (empty).                                     */
 cf_err *cf_sources_add(cf_sources *sources, const char *path);
+/* cf_sources_add_named: a path that belongs to the selection although the file system has nothing there now: the scan does
+ * not look for it. Absolute, without "." and ".." and double slashes.                                           */
+cf_err *cf_sources_add_named(cf_sources *sources, const char *path);
 const cf_source_node *cf_sources_root(const cf_sources *sources);
 const cf_source_node *cf_source_child(const cf_source_node *node, const char *name);
 /* cf_sources_paths: the absolute paths, ascending, without those inside others. Borrowed.                      */

@@ -5,6 +5,7 @@
 
 #include "digest/digest.h"
 #include "service/call.h"
+#include "service/place.h"
 #include "service/url.h"
 #include "visible/names.h"
 
@@ -150,13 +151,23 @@ cf_err *cf_api_blob_get(cf_call *call) {
     bool whole = true;
     CF_TRY(check_url(call, false, &blob));
     CF_AUTO(cf_object_reader) reader = NULL;
-    cf_name_pack(&blob.server, blob.number, &blob.session, 0, key);
+    cf_pack_row row = {.server = blob.server,
+                       .session = blob.session,
+                       .number = blob.number,
+                       .generation = blob.generation,
+                       .is_merged = blob.is_merged,
+                       .merged = blob.merged};
+    cf_pack_place(&row, key);
     CF_TRY(cf_objects_open(call->vault->objects, key, &reader));
     size = cf_object_reader_size(reader);
+    if (blob.is_merged) { /* only this pack of those that stand in it */
+        size = blob.base < size ? size - blob.base : 0;
+        if (size > blob.size) size = blob.size;
+    }
     CF_TRY(parse_range(cf_http_header_of(call->exchange, "Range"), size, &start, &length, &whole));
     download *state = malloc(sizeof *state);
     if (!state) return cf_fail(CF_ERR_OUT_OF_MEMORY, "a download");
-    *state = (download){cf_take(reader), start};
+    *state = (download){cf_take(reader), blob.base + start};
     snprintf(range, sizeof range, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, start, start + length - 1, size);
     if (!whole) cf_http_add_header(call->exchange, "Content-Range", range);
     cf_http_add_header(call->exchange, "Accept-Ranges", "bytes");

@@ -6,7 +6,7 @@
 
 enum { JOBS_MAX = 1000, JOBS_DEFAULT = 100, ERROR_MAX = 65536 };
 
-static const char *const job_types[] = {"backup", "restore", "verify", "mount", "other"};
+static const char *const job_types[] = {"backup", "restore", "verify", "mount", "drill", "other"};
 static const char *const job_states[] = {"running", "completed", "completed_with_warnings",
                                          "failed",  "cancelled", "interrupted"};
 

@@ -3,7 +3,7 @@
 
 enum { POINTS_MAX = 64 };
 
-static const char *const kinds[] = {"restore", "verify", "mount"};
+static const char *const kinds[] = {"restore", "verify", "mount", "drill"};
 
 static cf_err *read_points(cf_call *call, cf_json_reader *reader, cf_buf *points) {
     const json_t *list = cf_json_read_array(reader, "points", POINTS_MAX);
@@ -17,7 +17,7 @@ static cf_err *read_points(cf_call *call, cf_json_reader *reader, cf_buf *points
             return NULL;
         }
         CF_TRY(cf_records_find_point(call->vault->records, &call->token.server, &id, &found, &row));
-        if (!found)
+        if (!found || row.expired)
             return cf_fail(CF_ERR_UNKNOWN_OBJECT, "this server has no recovery point %s", json_string_value(value));
         cf_buf_put(points, id.bytes, 32);
     }

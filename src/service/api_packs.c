@@ -2,7 +2,9 @@
 #include <stdlib.h>
 
 #include "service/call.h"
+#include "service/feed.h"
 #include "service/packcheck.h"
+#include "service/place.h"
 #include "service/url.h"
 #include "visible/names.h"
 
@@ -39,7 +41,9 @@ static cf_err *check_number(cf_call *call, const announced *what, bool *committe
     }
     CF_TRY(cf_records_find_block_of(call->vault->records, &call->token.server, &what->session, what->number, &found,
                                     &block));
-    if (found) return NULL;
+    /* Only while its session is open: whatever is stored without a row afterwards never gets one. */
+    cf_session_row session;
+    if (found) return cf_call_session(call, &what->session, &session);
     return cf_fail_reason(CF_ERR_FORBIDDEN, "number", "pack number %llu was not handed to this session",
                           (unsigned long long)what->number);
 }
@@ -56,7 +60,13 @@ static cf_err *make_url(const cf_call *call, const cf_blob *blob, char **url) {
     CF_AUTO_FREE char *base = base_url(call);
     if (!base) return cf_fail(CF_ERR_OUT_OF_MEMORY, "an address");
     char key[CF_NAME_MAX];
-    cf_name_pack(&blob->server, blob->number, &blob->session, 0, key);
+    cf_pack_row row = {.server = blob->server,
+                       .session = blob->session,
+                       .number = blob->number,
+                       .generation = blob->generation,
+                       .is_merged = blob->is_merged,
+                       .merged = blob->merged};
+    cf_pack_place(&row, key);
     cf_object_presign request = {blob->upload, key, blob->size, blob->xxh3, blob->expires};
     CF_TRY(cf_objects_presign(call->vault->objects, &request, url));
     return *url ? NULL : cf_blob_url(call->vault->row.url_key, base, blob, url);
@@ -166,7 +176,11 @@ static cf_err *describe_pack(cf_call *call, uint64_t number, json_t **out) {
                     .session = row.session,
                     .number = number,
                     .size = row.size,
-                    .expires = call->now + CF_URL_SECONDS};
+                    .expires = call->now + CF_URL_SECONDS,
+                    .generation = row.generation,
+                    .is_merged = row.is_merged,
+                    .merged = row.merged,
+                    .base = row.base};
     memcpy(blob.xxh3, row.xxh3, 16);
     CF_TRY(make_url(call, &blob, &url));
     *out = json_pack("{so,so,so,so,so,ss,s{},so}", "number", cf_value_number(number), "session",
@@ -206,12 +220,18 @@ cf_err *cf_api_packs_list(cf_call *call) {
     CF_TRY(cf_records_list_packs(call->vault->records, &call->token.server, after, (size_t)limit + 1, &rows, &count));
     bool more = count > limit;
     if (more) count = (size_t)limit;
+    CF_AUTO_RETIRED cf_retired_list retired;
+    cf_retired_list_init(&retired);
+    if (count)
+        CF_TRY(cf_records_list_retired(call->vault->records, &call->token.server, rows[0].number,
+                                       rows[count - 1].number, &retired));
     json_t *list = json_array();
+    size_t at = 0;
     for (size_t i = 0; i < count && list; i++) {
-        json_t *one =
-            json_pack("{so,so,ss,so,so}", "number", cf_value_number(rows[i].number), "session",
-                      cf_value_hex(rows[i].session.bytes, 16), "kind", rows[i].kind == CF_KIND_TREE ? "tree" : "data",
-                      "size", cf_value_number(rows[i].size), "segments", cf_value_number(rows[i].segments));
+        json_t *one = NULL;
+        cf_err *err = cf_pack_value(&rows[i], &retired, &at, &one);
+        if (err) json_decref(list);
+        CF_TRY(err);
         if (json_array_append_new(list, one) != 0) {
             json_decref(list);
             list = NULL;

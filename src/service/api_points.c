@@ -1,8 +1,10 @@
 /* Reading recovery points. */
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "service/call.h"
 #include "service/liveness.h"
+#include "service/retention_view.h"
 #include "service/values.h"
 
 json_t *cf_summary_value(const cf_summary *summary) {
@@ -18,27 +20,52 @@ json_t *cf_summary_value(const cf_summary *summary) {
         "warnings", cf_value_number(summary->warnings), "selection_id", cf_value_hex(summary->selection_id.bytes, 16));
 }
 
-json_t *cf_point_value(const cf_point_row *row) {
+static json_t *tags_value(const cf_retained_point *kept) {
+    json_t *tags = json_array();
+    for (unsigned bit = 0; kept && tags && bit < CF_TAG_COUNT; bit++) {
+        if (!(kept->tags >> bit & 1) || json_array_append_new(tags, json_string(cf_tag_word(bit))) == 0) continue;
+        json_decref(tags);
+        return NULL;
+    }
+    return tags;
+}
+
+json_t *cf_point_value(const cf_point_row *row, const cf_retained_point *kept) {
     cf_summary summary;
     cf_err *err = cf_summary_decode(cf_span_of(row->summary, row->summary_size), &summary);
     bool whole = !err;
     cf_err_free(err); /* the row was checked when it was made; a damaged one is shown without its summary */
     json_t *until = row->has_retain_until ? cf_value_time(row->retain_until) : json_null();
-    return json_pack("{so,so,so,so,so,so,s[],so,ss,so}", "id", cf_value_hex(row->id.bytes, 32), "counter",
+    json_t *scheduled = row->scheduled ? cf_value_time(row->slot) : json_null();
+    return json_pack("{so,so,so,so,so,so,so,so,so,sb,ss,so}", "id", cf_value_hex(row->id.bytes, 32), "counter",
                      cf_value_number(row->counter), "previous", cf_value_hex(row->previous.bytes, 32), "received",
-                     cf_value_time(row->received), "size", cf_value_number(row->size), "retain_until", until, "tags",
-                     "expires", json_null(), "status",
+                     cf_value_time(row->received), "size", cf_value_number(row->size), "retain_until", until,
+                     "scheduled", scheduled, "tags", tags_value(kept), "expires",
+                     kept && !kept->for_ever ? cf_value_time(kept->expires) : json_null(), "held",
+                     kept && (kept->verdict == CF_VERDICT_HELD || kept->verdict == CF_VERDICT_PINNED), "status",
                      whole && summary.with_warnings ? "completed_with_warnings" : "completed", "summary",
                      whole ? cf_summary_value(&summary) : json_null());
 }
 
+/* Points are listed even when the policy cannot be understood here: without tags. */
+static cf_err *load_view(cf_call *call, cf_retention_view *view) {
+    cf_err *err = cf_retention_view_load(call->vault, &call->token.server, call->now, view);
+    if (cf_err_code(err) != CF_ERR_ZONE_UNKNOWN && cf_err_code(err) != CF_ERR_POLICY_INVALID) return err;
+    cf_log_error(CF_LOG_WARNING, err);
+    cf_err_free(err);
+    return NULL;
+}
+
 cf_err *cf_api_points_list(cf_call *call) {
+    CF_AUTO_RETENTION_VIEW cf_retention_view view = {0};
     CF_AUTO_FREE cf_point_row *rows = NULL;
     size_t count = 0;
+    CF_TRY(load_view(call, &view));
     CF_TRY(cf_records_list_points(call->vault->records, &call->token.server, &rows, &count));
     json_t *list = json_array();
     for (size_t i = 0; i < count && list; i++) {
-        if (json_array_append_new(list, cf_point_value(&rows[i])) != 0) {
+        const cf_retained_point *kept = cf_retention_view_find(&view, rows[i].counter);
+        if (json_array_append_new(list, cf_point_value(&rows[i], kept)) != 0) {
             json_decref(list);
             list = NULL;
         }
@@ -51,7 +78,9 @@ static cf_err *find_point(cf_call *call, cf_point_row *row) {
     bool found = false;
     CF_TRY(cf_call_argument(call, id.bytes, 32));
     CF_TRY(cf_records_find_point(call->vault->records, &call->token.server, &id, &found, row));
-    return found ? NULL : cf_fail(CF_ERR_UNKNOWN_OBJECT, "this server has no recovery point %s", call->argument);
+    return found && !row->expired
+               ? NULL
+               : cf_fail(CF_ERR_UNKNOWN_OBJECT, "this server has no recovery point %s", call->argument);
 }
 
 cf_err *cf_api_points_get(cf_call *call) {

@@ -19,6 +19,8 @@ cf_err *cf_api_servers_list(cf_call *call) {
     CF_TRY(cf_records_list_servers(call->vault->records, &rows, &count));
     json_t *list = json_array();
     for (size_t i = 0; i < count && list; i++) {
+        /* A recovery kit knows of its own server only. */
+        if (call->credentials.has_server && !cf_id16_equal(&call->credentials.server, &rows[i].id)) continue;
         json_t *last = rows[i].has_newest ? cf_value_time(rows[i].last_point) : json_null();
         json_t *one = json_pack("{so,ss,so,so}", "server_id", cf_value_hex(rows[i].id.bytes, 16), "name", rows[i].name,
                                 "registered", cf_value_time(rows[i].registered), "last_point", last);
@@ -50,7 +52,7 @@ static cf_err *read_registration(cf_call *call, registration *what) {
     CF_TRY(cf_json_done(&reader));
     cf_slot_header slot;
     CF_TRY(cf_slot_header_decode(cf_buf_span(&what->slot), &slot));
-    if (slot.number != 1 || !cf_id16_equal(&slot.server, &what->server.id) ||
+    if (slot.kind != CF_SLOT_PASSPHRASE || slot.number != 1 || !cf_id16_equal(&slot.server, &what->server.id) ||
         memcmp(slot.public_key, what->server.auth_key, 32) != 0)
         return cf_fail_reason(CF_ERR_BAD_REQUEST, "slot", "the key slot is not number 1 of this server and key");
     what->server.registered = what->token.issued = call->now;
@@ -92,8 +94,8 @@ static cf_err *journal_registration(cf_vault *vault, const registration *what) {
                                       "expires", 0),
                             NULL));
     return cf_vault_journal(vault, CF_JOURNAL_SLOT_ADDED,
-                            json_pack("{so,si,ss}", "server_id", cf_value_hex(what->server.id.bytes, 16), "slot", 1,
-                                      "reason", "registered"),
+                            json_pack("{so,si,ss,sI}", "server_id", cf_value_hex(what->server.id.bytes, 16), "slot", 1,
+                                      "reason", "registered", "added", (json_int_t)what->server.registered),
                             NULL);
 }
 
@@ -116,7 +118,8 @@ static cf_err *add_server(cf_call *call, const registration *what) {
     CF_TRY(journal_registration(vault, what));
     CF_TRY(cf_records_add_server(vault->records, &what->server));
     CF_TRY(cf_records_add_token(vault->records, &what->token));
-    CF_TRY(cf_records_add_slot(vault->records, &what->server.id, 1, cf_buf_span(&what->slot)));
+    CF_TRY(cf_records_add_slot(vault->records, &what->server.id, &(cf_slot_row){1, what->server.registered},
+                               cf_buf_span(&what->slot)));
     return cf_call_reply(
         call, 200,
         json_pack("{so,ss}", "server_id", cf_value_hex(what->server.id.bytes, 16), "name", what->server.name));

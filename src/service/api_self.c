@@ -11,12 +11,12 @@ static json_t *newest_of(const cf_server_row *server) {
 
 cf_err *cf_api_self(cf_call *call) {
     cf_server_row server;
-    CF_AUTO_FREE uint32_t *numbers = NULL;
+    CF_AUTO_FREE cf_slot_row *numbers = NULL;
     size_t count = 0;
     CF_TRY(cf_call_server(call, &server));
     CF_TRY(cf_records_list_slots(call->vault->records, &server.id, &numbers, &count));
     json_t *slots = json_array();
-    for (size_t i = 0; i < count && slots; i++) (void)json_array_append_new(slots, json_integer(numbers[i]));
+    for (size_t i = 0; i < count && slots; i++) (void)json_array_append_new(slots, json_integer(numbers[i].number));
     if (json_array_size(slots) != count) { /* without memory */
         json_decref(slots);
         slots = NULL;

@@ -1,5 +1,7 @@
 /* Backup sessions: at most one open for each server, held by a lease; and the pack numbers that they may use. */
 #include "service/call.h"
+#include "service/feed.h"
+#include "service/reclaim.h"
 
 cf_err *cf_call_session(cf_call *call, const cf_id16 *id, cf_session_row *session) {
     bool found = false;
@@ -47,19 +49,20 @@ static cf_err *open_fresh(cf_call *call, const cf_session_row *wanted) {
     return cf_records_add_session(records, wanted);
 }
 
-static cf_err *reply_open(cf_call *call, const cf_session_row *session, const cf_block_row *block) {
+static cf_err *reply_open(cf_call *call, const cf_session_row *session, const cf_block_row *block,
+                          const cf_feed *feed) {
     cf_server_row server;
     CF_TRY(cf_call_server(call, &server));
     json_t *newest = server.has_newest ? json_pack("{so,so}", "id", cf_value_hex(server.newest.bytes, 32), "counter",
                                                    cf_value_number(server.newest_counter))
                                        : json_null();
-    /* Nothing is reclaimed yet, so the feed of retired segments is empty in every generation. */
     return cf_call_reply(call, 200,
-                         json_pack("{so,so,so,s[],s{so,so},si,so}", "session", cf_value_hex(session->id.bytes, 16),
+                         json_pack("{so,so,so,sO,sb,sb,s{so,si},si,so}", "session", cf_value_hex(session->id.bytes, 16),
                                    "epoch", cf_value_hex(call->vault->row.epoch.bytes, 16), "generation",
-                                   cf_value_number(server.generation), "feed", "numbers", "first",
-                                   cf_value_number(block->first), "count", cf_value_number(block->count),
-                                   "lease_seconds", CF_SESSION_LEASE_SECONDS, "newest", newest));
+                                   cf_value_number(feed->upto), "feed", feed->list, "feed_more", (int)feed->more,
+                                   "resync", (int)feed->resync, "numbers", "first", cf_value_number(block->first),
+                                   "count", (int)block->count, "lease_seconds", CF_SESSION_LEASE_SECONDS, "newest",
+                                   newest));
 }
 
 /* A vault that was put back to an older copy would hand out numbers again whose packs the agent's index still knows:
@@ -68,16 +71,48 @@ static cf_err *skip_numbers(cf_call *call, uint64_t seen) {
     cf_server_row server;
     CF_TRY(cf_call_server(call, &server));
     if (seen < server.next_number) return NULL;
+    CF_TRY(cf_reclaim_freeze(call->vault, &server.id, "a server knows pack numbers that were not handed out"));
     if (seen - server.next_number > UINT32_MAX)
         return cf_fail_reason(CF_ERR_BAD_REQUEST, "numbers", "numbers_after is far above what this vault handed out");
     return cf_records_set_next_number(call->vault->records, &server.id, seen + 1);
 }
 
-/* seen: the highest pack number that the agent knows of. */
-static cf_err *open_session(cf_call *call, cf_session_row *wanted, uint64_t seen) {
+/* What the request says besides the session itself. */
+typedef struct opening {
+    uint64_t seen; /* the highest pack number that the agent knows of */
+    cf_id16 epoch; /* of its generation */
+    bool has_epoch, has_base;
+    cf_id32 base; /* the point whose tree it goes on from */
+} opening;
+
+/* The newest point and the base stay while the session is open, whatever expires meanwhile. */
+static cf_err *pin(cf_call *call, const cf_session_row *session, const opening *what) {
+    cf_server_row server;
+    cf_point_row base;
+    uint8_t pins[64];
+    size_t size = 0;
+    bool found = false;
+    CF_TRY(cf_call_server(call, &server));
+    if (server.has_newest)
+        CF_TRY(cf_records_find_point(call->vault->records, &server.id, &server.newest, &found, &base));
+    if (found && !base.expired) {
+        memcpy(pins, server.newest.bytes, 32);
+        size = 32;
+    }
+    found = false;
+    if (what->has_base) CF_TRY(cf_records_find_point(call->vault->records, &server.id, &what->base, &found, &base));
+    if (found && !base.expired) {
+        memcpy(pins + size, what->base.bytes, 32);
+        size += 32;
+    }
+    return size ? cf_records_pin_session(call->vault->records, &server.id, &session->id, cf_span_of(pins, size)) : NULL;
+}
+
+static cf_err *open_session(cf_call *call, cf_session_row *wanted, const opening *what) {
     bool found = false;
     cf_session_row known;
     cf_block_row block;
+    CF_AUTO_FEED cf_feed feed = {0};
     cf_records *records = call->vault->records;
     CF_TRY(cf_records_find_session(records, &wanted->server, &wanted->id, &found, &known));
     if (found) {
@@ -87,10 +122,13 @@ static cf_err *open_session(cf_call *call, cf_session_row *wanted, uint64_t seen
         CF_TRY(cf_records_renew_session(records, &wanted->server, &wanted->id, wanted->lease_until));
     } else {
         CF_TRY(open_fresh(call, wanted));
-        CF_TRY(skip_numbers(call, seen));
+        CF_TRY(skip_numbers(call, what->seen));
+        CF_TRY(pin(call, wanted, what));
     }
+    CF_TRY(
+        cf_feed_read(call->vault, &wanted->server, what->has_epoch ? &what->epoch : NULL, wanted->generation, &feed));
     CF_TRY(take_block(call, &wanted->id, 0, &block));
-    return reply_open(call, wanted, &block);
+    return reply_open(call, wanted, &block, &feed);
 }
 
 /* A lost session is an answer whose transaction (the lease that is found over) must be kept. */
@@ -112,11 +150,14 @@ cf_err *cf_api_sessions_open(cf_call *call) {
     wanted.generation = cf_json_read_number(&reader, "generation", 0, INT64_MAX);
     cf_json_read_hex(&reader, "instance", wanted.instance.bytes, 16);
     cf_json_read_hex(&reader, "job", wanted.job.bytes, 16);
-    (void)cf_json_read_optional_text(&reader, "epoch", 64); /* whichever it is, the feed is empty */
-    uint64_t seen = cf_json_read_optional_number(&reader, "numbers_after", CF_PACK_NUMBER_MAX, 0);
+    opening what = {0};
+    const char *epoch = cf_json_read_optional_text(&reader, "epoch", 64);
+    what.has_epoch = epoch && strlen(epoch) == 32 && cf_hex_decode(epoch, what.epoch.bytes, 16);
+    what.has_base = cf_json_read_optional_hex(&reader, "base", what.base.bytes, 32);
+    what.seen = cf_json_read_optional_number(&reader, "numbers_after", CF_PACK_NUMBER_MAX, 0);
     CF_TRY(cf_json_done(&reader));
     CF_TRY(cf_records_begin(call->vault->records));
-    return finish_session(call, open_session(call, &wanted, seen));
+    return finish_session(call, open_session(call, &wanted, &what));
 }
 
 static cf_err *renew(cf_call *call, const cf_id16 *id) {

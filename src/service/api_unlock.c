@@ -4,45 +4,63 @@
 #include "digest/digest.h"
 #include "digest/signature.h"
 #include "service/call.h"
-#include "visible/slot_header.h"
+#include "service/slots.h"
 
-/* The server of the path, and its newest key slot. */
-static cf_err *find_server(cf_call *call, cf_server_row *server, uint32_t *number, cf_buf *slot) {
+/* The server of the path, and the key slots that open it. */
+static cf_err *find_server(cf_call *call, cf_server_row *server, cf_slot_view **slots, size_t *count) {
     cf_id16 id;
     bool found = false;
-    size_t count = 0;
-    CF_AUTO_FREE uint32_t *numbers = NULL;
     CF_TRY(cf_call_argument(call, id.bytes, 16));
-    CF_TRY(cf_records_find_server(call->vault->records, &id, &found, server));
+    bool foreign = call->credentials.has_server && !cf_id16_equal(&call->credentials.server, &id);
+    if (!foreign) CF_TRY(cf_records_find_server(call->vault->records, &id, &found, server));
     if (!found) return cf_fail(CF_ERR_UNKNOWN_OBJECT, "the vault has no server %s", call->argument);
-    CF_TRY(cf_records_list_slots(call->vault->records, &id, &numbers, &count));
-    if (count == 0) return cf_fail(CF_ERR_DATABASE, "server %s has no key slot", call->argument);
-    *number = numbers[count - 1];
-    return cf_records_get_slot(call->vault->records, &id, *number, &found, slot);
+    return cf_note(cf_slots_usable(call->vault, &id, call->now, slots, count), "server %s", call->argument);
+}
+
+static json_t *kdf_value(const cf_slot_header *header) {
+    return json_pack("{so,si,si}", "salt", cf_value_base64(cf_span_of(header->salt, sizeof header->salt)), "memory_kib",
+                     (int)header->memory_kib, "passes", (int)header->passes);
+}
+
+/* Of a passphrase's slot only what turns the passphrase into a key: the rest would let a stolen credentials file test
+ * guesses. A recovery slot cannot be guessed at. */
+static json_t *slot_value(const cf_slot_view *slot) {
+    if (slot->header.kind == CF_SLOT_PASSPHRASE)
+        return json_pack("{si,ss,so}", "number", (int)slot->header.number, "kind", "passphrase", "kdf",
+                         kdf_value(&slot->header));
+    return json_pack("{si,ss,so}", "number", (int)slot->header.number, "kind", "recovery", "slot",
+                     cf_value_base64(cf_span_of(slot->bytes, CF_SLOT_BYTES)));
+}
+
+static json_t *slot_list(const cf_slot_view *slots, size_t count) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < count && list; i++)
+        if (json_array_append_new(list, slot_value(&slots[i])) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    return list;
 }
 
 cf_err *cf_api_challenge(cf_call *call) {
     cf_server_row server;
-    uint32_t number = 0;
-    CF_AUTO_BUF cf_buf slot;
-    cf_buf_init(&slot, CF_SLOT_BYTES);
-    CF_TRY(find_server(call, &server, &number, &slot));
+    CF_AUTO_FREE cf_slot_view *slots = NULL;
+    size_t count = 0;
+    CF_TRY(find_server(call, &server, &slots, &count));
     CF_TRY(cf_rate_take(call->service->rate, &server.id, cf_clock_ms(&call->vault->clock)));
-    cf_slot_header header;
-    CF_TRY(cf_slot_header_decode(cf_buf_span(&slot), &header));
     cf_challenge_row challenge = {.server = server.id, .expires = call->now + CF_CHALLENGE_SECONDS};
     CF_TRY(cf_random(challenge.challenge.bytes, 32));
     CF_TRY(cf_records_add_challenge(call->vault->records, &challenge));
-    json_t *kdf = json_pack("{so,si,si}", "salt", cf_value_base64(cf_span_of(header.salt, sizeof header.salt)),
-                            "memory_kib", (int)header.memory_kib, "passes", (int)header.passes);
     return cf_call_reply(call, 200,
-                         json_pack("{so,so,so}", "challenge", cf_value_hex(challenge.challenge.bytes, 32), "expires",
-                                   cf_value_time(challenge.expires), "kdf", kdf));
+                         json_pack("{so,so,so,so}", "challenge", cf_value_hex(challenge.challenge.bytes, 32), "expires",
+                                   cf_value_time(challenge.expires), "kdf", kdf_value(&slots[0].header), "slots",
+                                   slot_list(slots, count)));
 }
 
 typedef struct unlock {
     cf_id32 challenge, token_sha256;
     uint8_t signature[64];
+    uint32_t slot; /* 0: the newest passphrase's */
     bool agent;
     char name[CF_SERVER_NAME_MAX + 1]; /* "": keep */
     bool has_instance;
@@ -66,6 +84,7 @@ static cf_err *read_unlock(cf_call *call, unlock *what) {
         else
             cf_json_refuse(&reader, "signature", "has not 64 bytes");
     }
+    what->slot = (uint32_t)cf_json_read_optional_number(&reader, "slot", 99999999, 0);
     what->agent = cf_json_read_word(&reader, "purpose", purposes, 2) == 1;
     const char *name = cf_json_read_optional_text(&reader, "name", CF_SERVER_NAME_MAX);
     snprintf(what->name, sizeof what->name, "%s", name ? name : "");
@@ -165,23 +184,31 @@ static cf_err *unlock_server(cf_call *call, cf_server_row *server, const cf_slot
     return issue_token(call, server, what, expires);
 }
 
+static cf_err *choose_slot(const cf_slot_view *slots, size_t count, uint32_t number, const cf_slot_view **slot) {
+    for (size_t i = 0; i < count; i++)
+        if (number == 0 || slots[i].header.number == number) {
+            *slot = &slots[i];
+            return NULL;
+        }
+    return cf_fail_reason(CF_ERR_FORBIDDEN, "slots", "key slot %u does not open this server (any more)", number);
+}
+
 cf_err *cf_api_unlock(cf_call *call) {
     cf_server_row server;
-    uint32_t number = 0;
-    CF_AUTO_BUF cf_buf slot;
-    cf_buf_init(&slot, CF_SLOT_BYTES);
+    CF_AUTO_FREE cf_slot_view *slots = NULL;
+    const cf_slot_view *slot = NULL;
+    size_t count = 0;
     unlock what = {0};
-    CF_TRY(find_server(call, &server, &number, &slot));
+    CF_TRY(find_server(call, &server, &slots, &count));
     CF_TRY(read_unlock(call, &what));
+    CF_TRY(choose_slot(slots, count, what.slot, &slot));
     if (what.agent && strcmp(call->credentials.purpose, "register") != 0)
         return cf_fail_reason(CF_ERR_CREDENTIALS, "wrong_purpose",
                               "taking a server over needs credentials for registering");
     CF_TRY(cf_rate_take(call->service->rate, &server.id, cf_clock_ms(&call->vault->clock)));
-    cf_slot_header header;
-    CF_TRY(cf_slot_header_decode(cf_buf_span(&slot), &header));
     int64_t expires = what.agent ? 0 : call->now + CF_READ_TOKEN_SECONDS;
     CF_TRY(cf_records_begin(call->vault->records));
-    cf_err *err = unlock_server(call, &server, &header, &what, expires);
+    cf_err *err = unlock_server(call, &server, &slot->header, &what, expires);
     if (err && cf_err_code(err) == CF_ERR_PASSPHRASE_DIFFERS) {
         /* A wrong guess uses the challenge up. */
         cf_id32 nobody = {{0}};
@@ -195,6 +222,7 @@ cf_err *cf_api_unlock(cf_call *call) {
     cf_rate_give_back(call->service->rate, &server.id, 2); /* only guesses count: the challenge and this */
     return cf_call_reply(call, 200,
                          json_pack("{so,ss,so,si,so}", "server_id", cf_value_hex(server.id.bytes, 16), "name",
-                                   server.name, "slot", cf_value_base64(cf_buf_span(&slot)), "number", (int)number,
-                                   "token_expires", expires ? cf_value_time(expires) : json_null()));
+                                   server.name, "slot", cf_value_base64(cf_span_of(slot->bytes, CF_SLOT_BYTES)),
+                                   "number", (int)slot->header.number, "token_expires",
+                                   expires ? cf_value_time(expires) : json_null()));
 }

@@ -21,7 +21,9 @@ static const struct {
     {CF_ERR_OBJECT_CONFLICT, 409},    {CF_ERR_OTHER_INSTANCE, 409},   {CF_ERR_UPLOAD_REFUSED, 400},
     {CF_ERR_TOO_MANY_LEASES, 429},    {CF_ERR_TOO_LARGE, 413},        {CF_ERR_FORMAT, 400},
     {CF_ERR_FORMAT_VERSION, 400},     {CF_ERR_VERSION_MISMATCH, 426}, {CF_ERR_DISK_FULL, 507},
-    {CF_ERR_OUT_OF_MEMORY, 503},
+    {CF_ERR_OUT_OF_MEMORY, 503},      {CF_ERR_POLICY_INVALID, 400},   {CF_ERR_RETENTION_INVALID, 400},
+    {CF_ERR_TOO_MANY_POINTS, 400},    {CF_ERR_ZONE_UNKNOWN, 400},     {CF_ERR_BAD_SOURCE_PATH, 400},
+    {CF_ERR_POLICY_CHANGED, 409},
 };
 
 unsigned cf_status_of(const cf_err *err) {
@@ -154,8 +156,23 @@ static cf_err *start_call(cf_call *call) {
     return call->route->start ? call->route->start(call) : NULL;
 }
 
+/* The Date header says the time that the vault decides by; agents hold their clock against it. */
+static void add_date(cf_call *call) {
+    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    time_t now = (time_t)call->now;
+    struct tm at;
+    char text[64];
+    if (!gmtime_r(&now, &at)) return;
+    snprintf(text, sizeof text, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[at.tm_wday], at.tm_mday, months[at.tm_mon],
+             at.tm_year + 1900, at.tm_hour, at.tm_min, at.tm_sec);
+    cf_http_add_header(call->exchange, "Date", text);
+}
+
 static void add_headers(cf_call *call) {
     char range[24];
+    add_date(call);
     snprintf(range, sizeof range, "%d-%d", CF_PROTOCOL_MIN, CF_PROTOCOL_MAX);
     cf_http_add_header(call->exchange, CF_HEADER_VERSION, CF_VERSION);
     cf_http_add_header(call->exchange, CF_HEADER_PROTOCOL, range);

@@ -114,6 +114,7 @@ cf_err *cf_api_self_rename(cf_call *call);
 cf_err *cf_api_token_revoke(cf_call *call);
 cf_err *cf_api_slots_list(cf_call *call); /* api_keys.c */
 cf_err *cf_api_slots_add(cf_call *call);
+cf_err *cf_api_kits_add(cf_call *call);
 cf_err *cf_api_record_put(cf_call *call);
 cf_err *cf_api_record_get(cf_call *call);
 cf_err *cf_api_sessions_open(cf_call *call); /* api_sessions.c */
@@ -133,9 +134,15 @@ cf_err *cf_api_points_put(cf_call *call);  /* api_commit.c */
 cf_err *cf_api_points_list(cf_call *call); /* api_points.c */
 cf_err *cf_api_points_get(cf_call *call);
 cf_err *cf_api_points_map(cf_call *call);
+cf_err *cf_api_damage(cf_call *call);     /* api_damage.c */
+cf_err *cf_api_relocations_put(cf_call *call); /* api_relocations.c */
+cf_err *cf_api_relocations_list(cf_call *call);
+cf_err *cf_api_relocations_get(cf_call *call);
 cf_err *cf_api_leases_add(cf_call *call); /* api_leases.c */
 cf_err *cf_api_leases_renew(cf_call *call);
 cf_err *cf_api_leases_end(cf_call *call);
+cf_err *cf_api_policy_get(cf_call *call); /* api_policy.c */
+cf_err *cf_api_policy_put(cf_call *call);
 cf_err *cf_api_jobs_put(cf_call *call); /* api_jobs.c */
 cf_err *cf_api_jobs_list(cf_call *call);
 

@@ -4,6 +4,9 @@
 
 #include "digest/digest.h"
 #include "service/call.h"
+#include "service/compact.h"
+#include "service/reclaim.h"
+#include "service/scrub.h"
 #include "visible/names.h"
 #include "visible/pack.h"
 
@@ -27,6 +30,7 @@ typedef struct chain {
     cf_buf objects[CHAIN_MAX];
     cf_span maps[CHAIN_MAX];
     size_t count;
+    bool current; /* the nearest base must not have expired: nothing new may hang on a point that goes */
 } chain;
 
 static void chain_wipe(chain *list) {
@@ -40,7 +44,8 @@ static cf_err *load_base(cf_vault *vault, const cf_id16 *server, const cf_id32 *
     cf_point_frame frame;
     if (list->count == CHAIN_MAX) return cf_fail_reason(CF_ERR_BAD_REQUEST, "base", "the chain of maps is too long");
     CF_TRY(cf_records_find_point(vault->records, server, id, &found, &point));
-    if (!found) return cf_fail_reason(CF_ERR_BAD_REQUEST, "base", "the map's base is no recovery point of this server");
+    if (!found || (list->count == 0 && list->current && point.expired))
+        return cf_fail_reason(CF_ERR_BAD_REQUEST, "base", "the map's base is no recovery point of this server");
     cf_buf *bytes = &list->objects[list->count];
     CF_TRY(cf_point_load(vault, &point, bytes));
     cf_err *err = cf_point_decode(cf_buf_span(bytes), &frame);
@@ -75,15 +80,20 @@ static cf_err *decode_chain(cf_span bytes, const chain *list, cf_map_header *hea
     return cf_map_decode(bytes, base, header, out);
 }
 
-cf_err *cf_liveness_decode(cf_vault *vault, const cf_id16 *server, cf_span bytes, cf_map_header *header, cf_map **map) {
+static cf_err *decode(cf_vault *vault, const cf_id16 *server, cf_span bytes, bool current, cf_map_header *header,
+                      cf_map **map) {
     cf_map_header top, ignored;
     CF_TRY(cf_map_peek(bytes, &top));
-    chain list = {0};
+    chain list = {.current = current};
     for (size_t i = 0; i < CHAIN_MAX; i++) cf_buf_init(&list.objects[i], CF_POINT_MAX);
     cf_err *err = load_chain(vault, server, &top, &list);
     if (!err) err = decode_chain(bytes, &list, header ? header : &ignored, map);
     chain_wipe(&list);
     return err;
+}
+
+cf_err *cf_liveness_decode(cf_vault *vault, const cf_id16 *server, cf_span bytes, cf_map_header *header, cf_map **map) {
+    return decode(vault, server, bytes, true, header, map);
 }
 
 cf_err *cf_liveness_of(cf_vault *vault, const cf_point_row *point, cf_map **map) {
@@ -93,13 +103,15 @@ cf_err *cf_liveness_of(cf_vault *vault, const cf_point_row *point, cf_map **map)
     CF_TRY(cf_point_load(vault, point, &bytes));
     cf_err *err = cf_point_decode(cf_buf_span(&bytes), &frame);
     if (err) return cf_wrap(err, CF_ERR_POINT_DAMAGED, "a recovery point cannot be read");
-    return cf_liveness_decode(vault, &point->server, frame.map, NULL, map);
+    return decode(vault, &point->server, frame.map, false, NULL, map);
 }
 
 /* What is missing, collected up to a bound. */
 typedef struct findings {
     json_t *list;
     bool more;
+    cf_map *bad; /* damaged segments, and those that compaction leaves out: as good as missing; NULL: none */
+    cf_map *revive; /* retired segments that are needed; NULL: none */
 } findings;
 
 /* segments: taken; NULL only without memory. */
@@ -136,14 +148,32 @@ static bool has_segment(const cf_extent *extents, size_t count, uint32_t segment
     return low < count && extents[low].segment == segment;
 }
 
+/* What the map needs of a pack's retired segments has to come back. */
+static cf_err *add_revived(const cf_map *map, uint64_t pack, const cf_retired_list *retired, size_t *at,
+                           findings *found) {
+    cf_segset segments;
+    while (*at < retired->count && retired->rows[*at].number < pack) ++*at;
+    for (; *at < retired->count && retired->rows[*at].number == pack; ++*at) {
+        CF_TRY(cf_segset_decode(cf_retired_segments(retired, &retired->rows[*at]), &segments));
+        for (uint32_t segment = 0; cf_segset_next(&segments, &segment); segment++) {
+            if (!cf_map_has(map, pack, (uint16_t)segment)) continue;
+            if (!found->revive) CF_TRY(cf_map_new(&found->revive));
+            CF_TRY(cf_map_add(found->revive, pack, (uint16_t)segment));
+        }
+    }
+    return NULL;
+}
+
 static cf_err *check_pack(cf_vault *vault, const cf_map *map, const cf_pack_row *row, findings *found) {
     CF_AUTO_FREE cf_extent *extents = NULL;
     size_t count = 0;
-    uint32_t segment = row->gaps ? 0 : row->segments; /* all below are there */
+    bool each = row->gaps || (found->bad && cf_map_has_pack(found->bad, row->number));
+    uint32_t segment = each ? 0 : row->segments; /* all below are there */
     if (row->gaps) CF_TRY(present_segments(vault, row, &extents, &count));
     json_t *missing = NULL;
     for (; cf_map_next_segment(map, row->number, &segment); segment++) {
-        if (row->gaps && has_segment(extents, count, segment)) continue;
+        bool there = row->gaps ? has_segment(extents, count, segment) : segment < row->segments;
+        if (there && !(found->bad && cf_map_has(found->bad, row->number, (uint16_t)segment))) continue;
         if (!missing) missing = json_array();
         if (json_array_append_new(missing, json_integer(segment)) != 0) {
             json_decref(missing);
@@ -157,6 +187,8 @@ static cf_err *check_pack(cf_vault *vault, const cf_map *map, const cf_pack_row 
 typedef struct merge {
     cf_pack_row *rows;
     size_t count, at;
+    cf_retired_list retired; /* of the same packs */
+    size_t retired_at;
     uint64_t last;
     bool end;
 } merge;
@@ -175,7 +207,11 @@ static cf_err *advance(cf_vault *vault, const cf_id16 *server, merge *state, uin
         state->count = state->at = 0;
         CF_TRY(cf_records_list_packs(vault->records, server, state->last, PAGE, &state->rows, &state->count));
         state->end = state->count < PAGE;
-        if (state->count) state->last = state->rows[state->count - 1].number;
+        if (state->count == 0) continue;
+        state->last = state->rows[state->count - 1].number;
+        cf_retired_list_wipe(&state->retired);
+        state->retired_at = 0;
+        CF_TRY(cf_records_list_retired(vault->records, server, state->rows[0].number, state->last, &state->retired));
     }
 }
 
@@ -185,10 +221,12 @@ static cf_err *check_map(cf_vault *vault, const cf_id16 *server, const cf_map *m
     while (!found->more && cf_map_next_pack(map, &cursor, &pack)) {
         const cf_pack_row *row = NULL;
         CF_TRY(advance(vault, server, state, pack, &row));
-        if (row)
+        if (row) {
             CF_TRY(check_pack(vault, map, row, found));
-        else
+            CF_TRY(add_revived(map, pack, &state->retired, &state->retired_at, found));
+        } else {
             CF_TRY(add_missing(found, pack, json_string("all")));
+        }
     }
     return NULL;
 }
@@ -209,18 +247,25 @@ static cf_err *check_list(cf_vault *vault, const cf_id16 *server, const cf_map *
 }
 
 cf_err *cf_liveness_missing(cf_vault *vault, const cf_id16 *server, const cf_map *map, const cf_pack_name *packs,
-                            size_t count, json_t **missing) {
+                            size_t count, json_t **missing, cf_map **revive) {
     findings found = {0};
     merge state = {0};
-    cf_err *err = check_map(vault, server, map, &state, &found);
+    cf_retired_list_init(&state.retired);
+    cf_err *err = cf_scrub_bad(vault, server, NULL, &found.bad);
+    if (!err) err = cf_compact_missing(vault, server, &found.bad);
+    if (!err) err = check_map(vault, server, map, &state, &found);
     if (!err) err = check_list(vault, server, map, packs, count, &found);
     free(state.rows);
+    cf_retired_list_wipe(&state.retired);
+    cf_map_free(found.bad);
+    if (err || found.list) cf_map_free(cf_take(found.revive));
     if (err) {
         json_decref(found.list);
         return err;
     }
     if (!found.list) {
         *missing = NULL;
+        *revive = found.revive;
         return NULL;
     }
     *missing = json_pack("{so,sb}", "missing", found.list, "more", (int)found.more);

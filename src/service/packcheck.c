@@ -20,23 +20,27 @@ static cf_err *read_exact(cf_object_reader *reader, uint64_t offset, void *out, 
 }
 
 cf_err *cf_pack_frame_read(cf_object_reader *reader, cf_pack_frame *frame) {
+    return cf_pack_frame_read_at(reader, 0, cf_object_reader_size(reader), frame);
+}
+
+cf_err *cf_pack_frame_read_at(cf_object_reader *reader, uint64_t base, uint64_t pack_size, cf_pack_frame *frame) {
     uint8_t trailer[CF_PACK_TRAILER_SIZE];
     uint64_t table = 0;
     uint32_t count = 0;
-    frame->size = cf_object_reader_size(reader);
+    frame->size = pack_size;
     cf_buf_init(&frame->tail, TAIL_MAX);
     if (frame->size < CF_PACK_HEADER_SIZE + sizeof trailer || frame->size > CF_PACK_MAX)
         return cf_fail_reason(CF_ERR_FORMAT, "size", "a pack of %llu bytes", (unsigned long long)frame->size);
-    CF_TRY(read_exact(reader, 0, frame->header_bytes, sizeof frame->header_bytes));
+    CF_TRY(read_exact(reader, base, frame->header_bytes, sizeof frame->header_bytes));
     CF_TRY(cf_pack_header_decode(cf_span_of(frame->header_bytes, sizeof frame->header_bytes), &frame->header));
-    CF_TRY(read_exact(reader, frame->size - sizeof trailer, trailer, sizeof trailer));
+    CF_TRY(read_exact(reader, base + frame->size - sizeof trailer, trailer, sizeof trailer));
     CF_TRY(cf_pack_trailer_decode(cf_span_of(trailer, sizeof trailer), frame->size, &table, &count));
     if (table > frame->size || frame->size - table > TAIL_MAX)
         return cf_fail_reason(CF_ERR_FORMAT, "range", "the pack's extent table is out of bounds");
     size_t size = (size_t)(frame->size - table);
     uint8_t *room = cf_buf_reserve(&frame->tail, size);
     if (!room) return cf_buf_check(&frame->tail, "an extent table");
-    CF_TRY(read_exact(reader, table, room, size));
+    CF_TRY(read_exact(reader, base + table, room, size));
     frame->tail.size = size;
     return cf_pack_tail_decode(cf_span_of(frame->header_bytes, sizeof frame->header_bytes), cf_buf_span(&frame->tail),
                                frame->size, &frame->extents, &frame->count);
@@ -52,15 +56,15 @@ typedef struct pass {
     const cf_extent *extents;
     size_t count, at;
     cf_xxh3_stream *whole, *one;
+    cf_pack_bad bad;
+    void *context;
 } pass;
 
 static cf_err *end_extent(pass *state) {
     uint8_t sum[16];
     const cf_extent *extent = &state->extents[state->at];
     cf_xxh3_stream_end(state->one, sum);
-    if (memcmp(sum, extent->xxh3, 16) != 0)
-        return cf_fail_reason(CF_ERR_UPLOAD_REFUSED, "extent", "segment %u does not have the sum that the pack says",
-                              extent->segment);
+    if (memcmp(sum, extent->xxh3, 16) != 0) CF_TRY(state->bad(state->context, extent));
     cf_xxh3_stream_reset(state->one);
     state->at++;
     return NULL;
@@ -80,17 +84,28 @@ static cf_err *add_block(pass *state, uint64_t offset, const uint8_t *data, size
     return NULL;
 }
 
-static cf_err *run_pass(cf_object_reader *reader, uint64_t size, pass *state, uint8_t *block) {
+static cf_err *run_pass(cf_object_reader *reader, uint64_t base, uint64_t size, pass *state, uint8_t *block) {
     for (uint64_t offset = 0; offset < size;) {
         size_t step = size - offset < BLOCK ? (size_t)(size - offset) : BLOCK;
-        CF_TRY(read_exact(reader, offset, block, step));
+        CF_TRY(read_exact(reader, base + offset, block, step));
         CF_TRY(add_block(state, offset, block, step));
         offset += step;
     }
     return NULL;
 }
 
+static cf_err *refuse(void *context, const cf_extent *extent) {
+    (void)context;
+    return cf_fail_reason(CF_ERR_UPLOAD_REFUSED, "extent", "segment %u does not have the sum that the pack says",
+                          extent->segment);
+}
+
 cf_err *cf_pack_frame_verify(cf_object_reader *reader, const cf_pack_frame *frame, uint8_t xxh3[16]) {
+    return cf_pack_frame_examine(reader, 0, frame, refuse, NULL, xxh3);
+}
+
+cf_err *cf_pack_frame_examine(cf_object_reader *reader, uint64_t base, const cf_pack_frame *frame, cf_pack_bad bad,
+                              void *context, uint8_t xxh3[16]) {
     CF_AUTO(cf_xxh3_stream) whole = NULL;
     CF_AUTO(cf_xxh3_stream) one = NULL;
     CF_AUTO_FREE uint8_t *block = malloc(BLOCK);
@@ -100,8 +115,8 @@ cf_err *cf_pack_frame_verify(cf_object_reader *reader, const cf_pack_frame *fram
     qsort(sorted, frame->count, sizeof *sorted, compare_offsets);
     CF_TRY(cf_xxh3_stream_new(&whole));
     CF_TRY(cf_xxh3_stream_new(&one));
-    pass state = {sorted, frame->count, 0, whole, one};
-    CF_TRY(run_pass(reader, frame->size, &state, block));
+    pass state = {sorted, frame->count, 0, whole, one, bad, context};
+    CF_TRY(run_pass(reader, base, frame->size, &state, block));
     cf_xxh3_stream_end(whole, xxh3);
     return NULL;
 }

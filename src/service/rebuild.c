@@ -5,11 +5,16 @@
 
 #include "digest/digest.h"
 #include "os/file.h"
+#include "records/reclaim.h"
 #include "service/packcheck.h"
+#include "service/merged.h"
 #include "service/rebuild_journal.h"
+#include "service/scrub.h"
+#include "service/time_guard.h"
 #include "visible/map.h"
 #include "visible/names.h"
 #include "visible/point.h"
+#include "visible/relocation.h"
 #include "visible/slot_header.h"
 
 #define NEW_DATABASE CF_VAULT_DATABASE ".rebuild"
@@ -54,7 +59,8 @@ static cf_err *take_slot(cf_rebuild *job, const char *key, const cf_name *name) 
     CF_TRY(load(job, key, CF_SLOT_BYTES, &bytes));
     CF_TRY(cf_slot_header_decode(cf_buf_span(&bytes), &header));
     if (!cf_id16_equal(&header.server, &name->server) || header.number != name->number) return mismatch("key slot");
-    CF_TRY(cf_records_add_slot(job->vault->records, &name->server, header.number, cf_buf_span(&bytes)));
+    cf_slot_row row = {header.number, 0}; /* when: the journal says */
+    CF_TRY(cf_records_add_slot(job->vault->records, &name->server, &row, cf_buf_span(&bytes)));
     job->report->slots++;
     return NULL;
 }
@@ -71,33 +77,111 @@ static cf_err *take_record(cf_rebuild *job, const char *key, const cf_name *name
     return NULL;
 }
 
-static cf_err *add_pack(cf_rebuild *job, const cf_pack_frame *frame, const uint8_t xxh3[16]) {
-    cf_pack_row row = cf_pack_frame_row(frame, xxh3), known;
+/* Compaction makes new generations of a pack; the newest is where it stands. */
+static cf_err *add_pack(cf_rebuild *job, const cf_pack_frame *frame, const cf_pack_row *row) {
+    cf_pack_row known;
     bool found = false;
     cf_records *records = job->vault->records;
-    CF_TRY(cf_records_find_pack(records, &row.server, row.number, &found, &known));
-    if (found) return cf_fail(CF_ERR_OBJECT_CONFLICT, "another object has this pack number");
-    CF_TRY(cf_records_add_pack(records, &row, cf_span_of(frame->header_bytes, sizeof frame->header_bytes),
-                               cf_buf_span(&frame->tail)));
+    cf_span header = cf_span_of(frame->header_bytes, sizeof frame->header_bytes);
+    CF_TRY(cf_records_find_pack(records, &row->server, row->number, &found, &known));
+    if (found && (known.generation == row->generation || !cf_id16_equal(&known.session, &row->session)))
+        return cf_fail(CF_ERR_OBJECT_CONFLICT, "another object has this pack number");
+    if (found && known.generation > row->generation) return NULL; /* left from before: compaction removes it */
+    if (found) {
+        job->report->bytes += row->size - known.size;
+        return cf_records_move_pack(records, row, header, cf_buf_span(&frame->tail));
+    }
+    CF_TRY(cf_records_add_pack(records, row, header, cf_buf_span(&frame->tail)));
     job->report->packs++;
-    job->report->bytes += row.size;
-    return cf_records_set_next_number(records, &row.server, row.number + 1);
+    job->report->bytes += row->size;
+    return cf_records_set_next_number(records, &row->server, row->number + 1);
+}
+
+/* Segments that are not what the extent table says: the others are as good as before. */
+typedef struct bad_segments {
+    cf_rebuild *job;
+    cf_damage_row row;
+    size_t count;
+} bad_segments;
+
+static cf_err *on_bad(void *context, const cf_extent *extent) {
+    bad_segments *bad = context;
+    cf_damage_row known;
+    bool found = false;
+    bad->count++;
+    bad->row.segment = extent->segment;
+    CF_TRY(cf_records_find_damage(bad->job->vault->records, bad->row.object, extent->segment, &found, &known));
+    if (found && strcmp(known.state, "gone") != 0) return NULL;
+    snprintf(bad->row.reason, sizeof bad->row.reason, "sum");
+    snprintf(bad->row.state, sizeof bad->row.state, "open");
+    return cf_scrub_put_mark(bad->job->vault, &bad->row);
+}
+
+/* One pack that begins at base and has size bytes. place: what of a row says where it stands. */
+static cf_err *take_pack_at(cf_rebuild *job, cf_object_reader *reader, const cf_pack_row *place, uint64_t size) {
+    CF_AUTO_PACK_FRAME cf_pack_frame frame = {0};
+    uint8_t xxh3[16];
+    bad_segments bad = {job, {.has_server = true, .server = place->server, .pack = place->number}, 0};
+    /* Whatever it is: its number is used. */
+    CF_TRY(cf_records_set_next_number(job->vault->records, &place->server, place->number + 1));
+    CF_TRY(cf_pack_frame_read_at(reader, place->base, size, &frame));
+    if (!cf_id16_equal(&frame.header.server, &place->server) ||
+        !cf_id16_equal(&frame.header.session, &place->session) || frame.header.number != place->number)
+        return mismatch("pack");
+    cf_name_pack(&place->server, place->number, &place->session, 0, bad.row.object);
+    CF_TRY(cf_pack_frame_examine(reader, place->base, &frame, on_bad, &bad, xxh3));
+    cf_pack_row row = cf_pack_frame_row(&frame, xxh3);
+    row.generation = place->generation;
+    row.is_merged = place->is_merged;
+    row.merged = place->merged;
+    row.base = place->base;
+    CF_TRY(add_pack(job, &frame, &row));
+    if (bad.count == 0) return NULL;
+    return cf_fail_reason(CF_ERR_SEGMENT_DAMAGED, "sum", "%zu segments of pack %llu are damaged: marked", bad.count,
+                          (unsigned long long)place->number);
 }
 
 static cf_err *take_pack(cf_rebuild *job, const char *key, const cf_name *name) {
     CF_AUTO(cf_object_reader) reader = NULL;
-    CF_AUTO_PACK_FRAME cf_pack_frame frame = {0};
-    uint8_t xxh3[16];
-    /* Whatever it is: its number is used. */
+    cf_pack_row place = {
+        .server = name->server, .session = name->session, .number = name->number, .generation = name->generation};
     CF_TRY(cf_records_set_next_number(job->vault->records, &name->server, name->number + 1));
-    if (name->generation != 0) return cf_fail(CF_ERR_FORMAT_VERSION, "a compacted pack: a newer version wrote it");
     CF_TRY(cf_objects_open(job->vault->objects, key, &reader));
-    CF_TRY(cf_pack_frame_read(reader, &frame));
-    if (!cf_id16_equal(&frame.header.server, &name->server) || !cf_id16_equal(&frame.header.session, &name->session) ||
-        frame.header.number != name->number)
-        return mismatch("pack");
-    CF_TRY(cf_pack_frame_verify(reader, &frame, xxh3));
-    return add_pack(job, &frame, xxh3);
+    return take_pack_at(job, reader, &place, cf_object_reader_size(reader));
+}
+
+/* Packs beside each other in one object, each with its generation. */
+static cf_err *take_merged(cf_rebuild *job, const char *key, const cf_name *name) {
+    CF_AUTO(cf_object_reader) reader = NULL;
+    CF_AUTO_FREE cf_merged_pack *packs = NULL;
+    size_t count = 0;
+    CF_TRY(cf_objects_open(job->vault->objects, key, &reader));
+    CF_TRY(cf_merged_read(reader, &name->server, &name->session, &packs, &count));
+    for (size_t i = 0; i < count; i++) {
+        cf_pack_row place = {.server = name->server,
+                             .session = packs[i].session,
+                             .number = packs[i].number,
+                             .generation = packs[i].generation,
+                             .is_merged = true,
+                             .merged = name->session,
+                             .base = packs[i].offset};
+        CF_TRY(judge(job, key, take_pack_at(job, reader, &place, packs[i].size)));
+    }
+    return NULL;
+}
+
+static cf_err *take_relocation(cf_rebuild *job, const char *key, const cf_name *name) {
+    CF_AUTO_BUF cf_buf bytes;
+    cf_relocation_frame frame;
+    uint8_t sum[32];
+    CF_TRY(load(job, key, CF_RELOCATION_MAX, &bytes));
+    CF_TRY(cf_sha256(cf_buf_span(&bytes), sum));
+    CF_TRY(cf_relocation_decode(cf_buf_span(&bytes), &frame));
+    if (memcmp(sum, name->point.bytes, 32) != 0 || !cf_id16_equal(&frame.server, &name->server) ||
+        frame.number != name->number)
+        return mismatch("relocation record");
+    cf_relocation_row row = {name->server, name->number, bytes.size, name->point};
+    return cf_records_add_relocation(job->vault->records, &row);
 }
 
 static cf_err *decode_point(const cf_name *name, cf_span bytes, cf_point_row *row, uint64_t *finished) {
@@ -124,6 +208,8 @@ static cf_err *decode_point(const cf_name *name, cf_span bytes, cf_point_row *ro
                           .chain = map.delta ? map.chain : 0,
                           .summary_size = frame.summary.size};
     memcpy(row->summary, frame.summary.data, frame.summary.size);
+    row->manual = summary.selection == CF_SELECTION_MANUAL;
+    row->flagged = summary.with_warnings;
     *finished = summary.finished;
     return NULL;
 }
@@ -137,6 +223,8 @@ static cf_err *read_point(cf_rebuild *job, const char *key, const cf_name *name,
     CF_TRY(cf_objects_open(job->vault->objects, key, &reader));
     row->received = cf_object_reader_stored(reader);
     if (row->received == 0) row->received = (int64_t)finished;
+    row->scheduled = !row->manual; /* unless the journal says that it was not */
+    row->slot = row->received;
     return NULL;
 }
 
@@ -152,17 +240,37 @@ static const cf_point_row *choose_candidate(const cf_rebuild *job, const cf_id32
     return latest;
 }
 
-static cf_err *settle_candidates(cf_rebuild *job, const cf_id32 *wanted) {
+/* Packs that a point brought are no orphans. Others that its map needs are seen by reclaiming. */
+static cf_err *own_packs(cf_rebuild *job, const cf_point_row *row) {
+    CF_AUTO_BUF cf_buf bytes;
+    CF_AUTO_FREE cf_pack_name *packs = NULL;
+    cf_point_frame frame;
+    size_t count = 0;
+    char key[CF_NAME_MAX];
+    cf_name_point(&row->server, row->counter, &row->id, key);
+    CF_TRY(load(job, key, CF_POINT_MAX, &bytes));
+    CF_TRY(cf_point_decode(cf_buf_span(&bytes), &frame));
+    CF_TRY(cf_pack_list_decode(frame.pack_list, &packs, &count));
+    for (size_t i = 0; i < count; i++)
+        CF_TRY(cf_records_own_pack(job->vault->records, &row->server, packs[i].number, row->counter));
+    return NULL;
+}
+
+cf_err *cf_rebuild_settle(cf_rebuild *job, const cf_id32 *wanted) {
     const cf_point_row *kept = choose_candidate(job, wanted);
     for (size_t i = 0; i < job->candidate_count; i++) {
         cf_point_row *at = &job->candidates[i];
-        if (at == kept) {
+        bool forks = false;
+        CF_TRY(cf_rebuild_forks(job, at, &forks));
+        if (at == kept && !forks) {
             CF_TRY(cf_records_add_point(job->vault->records, at));
+            CF_TRY(own_packs(job, at));
             job->report->points++;
             continue;
         }
         char key[CF_NAME_MAX];
         cf_name_point(&at->server, at->counter, &at->id, key);
+        if (job->merging) CF_TRY(cf_rebuild_refuse(job, at));
         CF_TRY(judge(job, key,
                      cf_fail(CF_ERR_POINT_CONFLICT, "was never acknowledged: another point follows in its place")));
     }
@@ -175,14 +283,14 @@ static cf_err *take_point(cf_rebuild *job, const char *key, const cf_name *name)
     CF_TRY(read_point(job, key, name, &row));
     const cf_point_row *before = job->candidate_count ? &job->candidates[0] : NULL;
     if (before && !(cf_id16_equal(&before->server, &row.server) && before->counter == row.counter))
-        CF_TRY(settle_candidates(job, cf_id16_equal(&before->server, &row.server) ? &row.previous : NULL));
+        CF_TRY(cf_rebuild_settle(job, cf_id16_equal(&before->server, &row.server) ? &row.previous : NULL));
     if (job->candidate_count == CF_REBUILD_CANDIDATES_MAX)
         return cf_fail(CF_ERR_POINT_CONFLICT, "too many of one counter");
     job->candidates[job->candidate_count++] = row;
     return NULL;
 }
 
-static cf_err *take_object(cf_rebuild *job, const char *key) {
+cf_err *cf_rebuild_object(cf_rebuild *job, const char *key) {
     cf_name name;
     bool known = false;
     cf_server_row server;
@@ -198,13 +306,17 @@ static cf_err *take_object(cf_rebuild *job, const char *key) {
         return take_pack(job, key, &name);
     case CF_NAME_POINT:
         return take_point(job, key, &name);
+    case CF_NAME_RELOCATION:
+        return take_relocation(job, key, &name);
+    case CF_NAME_MERGED:
+        return take_merged(job, key, &name);
     case CF_NAME_JOURNAL:
         break;
     }
     return cf_fail(CF_ERR_FORMAT, "the name means nothing to this version");
 }
 
-static cf_err *take_entry(cf_rebuild *job, const char *key) {
+cf_err *cf_rebuild_journal(cf_rebuild *job, const char *key) {
     CF_AUTO_BUF cf_buf bytes;
     cf_journal_entry entry;
     cf_name name;
@@ -217,10 +329,8 @@ static cf_err *take_entry(cf_rebuild *job, const char *key) {
     return cf_rebuild_entry(job, &entry);
 }
 
-typedef cf_err *(*take_function)(cf_rebuild *job, const char *key);
-
 /* A page in one transaction. */
-static cf_err *take_page(cf_rebuild *job, const cf_object_page *page, take_function take) {
+static cf_err *take_page(cf_rebuild *job, const cf_object_page *page, cf_rebuild_take take) {
     for (size_t i = 0; i < page->count; i++) {
         CF_TRY(cf_cancel_check(job->cancel));
         CF_TRY(judge(job, page->keys[i], take(job, page->keys[i])));
@@ -228,8 +338,9 @@ static cf_err *take_page(cf_rebuild *job, const cf_object_page *page, take_funct
     return NULL;
 }
 
-static cf_err *take_all(cf_rebuild *job, const char *prefix, take_function take) {
-    char after[CF_OBJECT_KEY_MAX + 1] = "";
+cf_err *cf_rebuild_take_all(cf_rebuild *job, const char *prefix, const char *behind, cf_rebuild_take take) {
+    char after[CF_OBJECT_KEY_MAX + 1];
+    snprintf(after, sizeof after, "%s", behind ? behind : "");
     for (bool more = true; more;) {
         cf_object_page page;
         CF_TRY(cf_objects_list(job->vault->objects, prefix, after[0] ? after : NULL, PAGE, &page));
@@ -244,16 +355,18 @@ static cf_err *take_all(cf_rebuild *job, const char *prefix, take_function take)
 }
 
 static cf_err *fill(cf_rebuild *job) {
-    CF_TRY(take_all(job, "journal/", take_entry));
+    CF_TRY(cf_rebuild_take_all(job, "journal/", NULL, cf_rebuild_journal));
     if (!job->has_vault)
         return cf_fail(CF_ERR_FORMAT,
                        "no journal entry says which vault this is: bring the journal folder back from a copy");
     CF_TRY(cf_random(job->vault->row.epoch.bytes, 16));
     CF_TRY(cf_random(job->vault->row.url_key, sizeof job->vault->row.url_key));
     CF_TRY(cf_records_set_vault(job->vault->records, &job->vault->row));
-    CF_TRY(take_all(job, "servers/", take_object));
-    CF_TRY(settle_candidates(job, NULL));
-    CF_TRY(take_all(job, "journal/", cf_rebuild_retained));
+    CF_TRY(cf_rebuild_take_all(job, "servers/", NULL, cf_rebuild_object));
+    CF_TRY(cf_rebuild_settle(job, NULL));
+    CF_TRY(cf_rebuild_take_all(job, "journal/", NULL, cf_rebuild_retained));
+    CF_TRY(cf_records_settle_orphans(job->vault->records));
+    CF_TRY(cf_expiry_stop_now(job->vault, "rebuild", "the database was made again from what the store has", false));
     return cf_records_settle(job->vault->records);
 }
 

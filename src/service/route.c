@@ -1,6 +1,7 @@
 /* The routing table: the one place that says what the service answers. docs/openapi.yaml lists the same. */
 #include "service/call.h"
 #include "visible/point.h"
+#include "visible/relocation.h"
 #include "visible/slot_header.h"
 
 static const cf_route routes[] = {
@@ -15,6 +16,7 @@ static const cf_route routes[] = {
     {"DELETE", "/v1/self/token", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_token_revoke, NULL, NULL, NULL},
     {"GET", "/v1/slots", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_slots_list, NULL, NULL, NULL},
     {"POST", "/v1/slots", CF_AUTH_AGENT, CF_BODY_JSON, 0, cf_api_slots_add, NULL, NULL, NULL},
+    {"POST", "/v1/kits", CF_AUTH_AGENT, CF_BODY_JSON, 0, cf_api_kits_add, NULL, NULL, NULL},
     {"PUT", "/v1/records/{session}", CF_AUTH_AGENT, CF_BODY_RAW, CF_KEY_RECORD_BYTES, cf_api_record_put, NULL, NULL,
      NULL},
     {"GET", "/v1/records/{session}", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_record_get, NULL, NULL, NULL},
@@ -35,9 +37,16 @@ static const cf_route routes[] = {
     {"GET", "/v1/points", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_points_list, NULL, NULL, NULL},
     {"GET", "/v1/points/{id}", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_points_get, NULL, NULL, NULL},
     {"GET", "/v1/points/{id}/map", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_points_map, NULL, NULL, NULL},
+    {"GET", "/v1/damage", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_damage, NULL, NULL, NULL},
+    {"PUT", "/v1/relocations/{id}", CF_AUTH_AGENT, CF_BODY_RAW, CF_RELOCATION_MAX, cf_api_relocations_put, NULL, NULL,
+     NULL},
+    {"GET", "/v1/relocations", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_relocations_list, NULL, NULL, NULL},
+    {"GET", "/v1/relocations/{id}", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_relocations_get, NULL, NULL, NULL},
     {"POST", "/v1/leases", CF_AUTH_TOKEN, CF_BODY_JSON, 0, cf_api_leases_add, NULL, NULL, NULL},
     {"POST", "/v1/leases/{id}:renew", CF_AUTH_TOKEN, CF_BODY_JSON, 0, cf_api_leases_renew, NULL, NULL, NULL},
     {"DELETE", "/v1/leases/{id}", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_leases_end, NULL, NULL, NULL},
+    {"GET", "/v1/policy", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_policy_get, NULL, NULL, NULL},
+    {"PUT", "/v1/policy", CF_AUTH_AGENT, CF_BODY_JSON, 0, cf_api_policy_put, NULL, NULL, NULL},
     {"PUT", "/v1/jobs/{id}", CF_AUTH_AGENT, CF_BODY_JSON, 0, cf_api_jobs_put, NULL, NULL, NULL},
     {"GET", "/v1/jobs", CF_AUTH_TOKEN, CF_BODY_NONE, 0, cf_api_jobs_list, NULL, NULL, NULL},
 };

@@ -10,6 +10,9 @@
 #include "base/log.h"
 #include "os/file.h"
 #include "service/handler.h"
+#include "service/reclaim.h"
+#include "service/retention_run.h"
+#include "service/scrub.h"
 
 enum {
     GRACE_MS = 30000,
@@ -29,7 +32,8 @@ cf_err *cf_service_tick(cf_vault *vault) {
     CF_TRY(cf_records_drop_expired_tokens(vault->records, now - TOKEN_KEEP_SECONDS));
     CF_TRY(cf_records_interrupt_jobs(vault->records, now - CF_JOB_SILENCE_SECONDS, &jobs));
     if (sessions > 0) cf_log(CF_LOG_INFO, "%d backup sessions were not heard of any more and are closed", sessions);
-    return cf_records_drop_jobs(vault->records, now - JOB_KEEP_SECONDS);
+    CF_TRY(cf_records_drop_jobs(vault->records, now - JOB_KEEP_SECONDS));
+    return cf_retention_tick(vault);
 }
 
 /* The port of the vault's address, on every address of the machine. */
@@ -103,7 +107,13 @@ static cf_err *serve(cf_service *service, const cf_serve_options *options, cf_ca
     if (!err) {
         cf_log(CF_LOG_INFO, "vault \"%s\" answers on https://%s", service->vault->row.name,
                cf_http_server_address(server));
+        cf_scrub_thread *scrub = NULL;
+        cf_reclaim_thread *reclaim = NULL;
+        log_failure(cf_reclaim_thread_start(service, &reclaim));
+        log_failure(cf_scrub_thread_start(service->vault, &scrub));
         run(service->vault, server, &used, cancel);
+        cf_scrub_thread_end(scrub);
+        cf_reclaim_thread_end(reclaim);
         cf_log(CF_LOG_INFO, "ending: requests at work may finish");
     }
     cf_http_server_stop(server, GRACE_MS);

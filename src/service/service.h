@@ -15,7 +15,7 @@ enum {
     CF_URL_SECONDS = 3600,
     CF_CHALLENGE_SECONDS = 120,
     CF_READ_TOKEN_SECONDS = 86400,
-    CF_JOB_SILENCE_SECONDS = 120,
+    CF_JOB_SILENCE_SECONDS = 100, /* with what the service looks after in between, two minutes at most */
 };
 
 typedef struct cf_serve_options {
@@ -30,7 +30,7 @@ typedef struct cf_serve_options {
 cf_err *cf_serve(cf_vault *vault, const cf_serve_options *options, cf_cancel *cancel)
     __attribute__((warn_unused_result));
 
-/* cf_service_tick: what housekeeping does every ten seconds: leases that ran out, silent jobs.           */
+/* cf_service_tick: what housekeeping does every ten seconds: leases that ran out, silent jobs, retention. */
 cf_err *cf_service_tick(cf_vault *vault) __attribute__((warn_unused_result));
 
 /* cf_service_routes: "GET /v1/version none" and so on, one line each: for the test that compares them with

@@ -15,6 +15,11 @@ typedef struct cf_blob {
     uint64_t number, size;
     uint8_t xxh3[16]; /* of the whole pack */
     int64_t expires;
+    /* Where a pack stands that compaction has moved (downloads only): generation 0: where it was uploaded. */
+    uint32_t generation;
+    bool is_merged;
+    cf_id16 merged;
+    uint64_t base;
 } cf_blob;
 
 /* cf_blob_url: "https://HOST/v1/blobs/7?op=put&server=..&session=..&size=..&xxh3=..&expires=..&sig=..", fresh.

@@ -15,6 +15,7 @@
 #include "os/fail.h"
 #include "os/file.h"
 #include "service/certificate.h"
+#include "service/reclaim.h"
 #include "visible/names.h"
 
 enum { SECRET_MODE = 0600 };
@@ -115,6 +116,7 @@ static cf_err *append_entry(cf_vault *vault, cf_journal_type type, const json_t 
         char key[CF_NAME_MAX];
         cf_name_journal(sequence, key);
         CF_TRY(cf_objects_put(vault->objects, key, cf_buf_span(&bytes), &created));
+        if (!created) CF_TRY(cf_reclaim_entry_ahead(vault, key)); /* nobody looks at it again */
     }
     CF_TRY(cf_records_set_journal_next(vault->records, sequence));
     if (out) *out = sequence - 1;

@@ -8,6 +8,7 @@
 #define CF_SERVICE_VAULT_H
 
 #include <jansson.h>
+#include <stdatomic.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -15,6 +16,14 @@
 #include "objects/objects.h"
 #include "records/records.h"
 #include "visible/journal.h"
+
+/* What the service holds its clock against: service/time_guard.h. */
+typedef struct cf_time_anchor {
+    bool set;
+    int64_t wall, saved, confirmed;
+    uint64_t ms;
+    uint64_t told; /* how many points wait, as the log says */
+} cf_time_anchor;
 
 typedef struct cf_vault {
     char *path; /* of the folder, as given */
@@ -24,6 +33,8 @@ typedef struct cf_vault {
     cf_objects *objects;
     cf_records *records;
     cf_vault_row row;
+    atomic_bool looked;    /* whether anything stored is ahead of the database: service/reclaim.h */
+    cf_time_anchor anchor; /* of the service's own thread */
 } cf_vault;
 
 typedef struct cf_vault_init_options {

@@ -6,7 +6,7 @@ static const uint8_t MAGIC[4] = {'C', 'F', 'J', 'N'};
 enum { VERSION = 1, SUM_SIZE = 16 };
 
 static bool known(uint16_t type) {
-    return type >= CF_JOURNAL_VAULT_CREATED && type <= CF_JOURNAL_POINT_RETAINED;
+    return type >= CF_JOURNAL_VAULT_CREATED && type <= CF_JOURNAL_EPOCH;
 }
 
 cf_err *cf_journal_encode(const cf_journal_entry *entry, cf_buf *out) {

@@ -9,8 +9,19 @@
  *   6 SERVER_RENAMED      server_id, name
  *   7 NUMBERS_RESERVED    server_id, end (the first number that was NOT handed out), first, session (hex),
  *                         after (the last number of the session's block before this one, or 0)
- *   8 SLOT_ADDED          server_id, slot (number), reason
- *   9 POINT_RETAINED      server_id, point (hex), until (seconds)                                      */
+ *   8 SLOT_ADDED          server_id, slot (number), reason, added (seconds)
+ *   9 POINT_RETAINED      server_id, point (hex), until (seconds; 0: no date was chosen); slot (seconds) of a scheduled
+ *                         run; without, it was started on demand
+ *   10 POLICY_SET         server_id, number, policy (the document), changed_by ("agent" | "vault")
+ *   11 POINTS_EXPIRED     server_id, reason, points: array of {id (hex), counter, received (seconds)} and, where they
+ *                         have them, until, slot (seconds), manual, flagged (true)
+ *   12 SETTING_CHANGED    name, value (text; null: back to its default)
+ *   13 EXPIRY_CONFIRMED   (nothing: that an administrator did)
+ *   14 RELOCATION         server_id, number, id (of the relocation record, hex)
+ *   15 DAMAGE             object (its name, generation 0), segment + 1 (0: the whole), server_id (hex, absent for the
+ *                         journal's own), pack (0: no pack), reason, found and changed (seconds), state
+ *   16 RECLAIMED          server_id, deletion (a number that rises): objects of this server are removed from here on
+ *   17 EPOCH              epoch (hex): the vault's from here on                                           */
 #ifndef CF_VISIBLE_JOURNAL_H
 #define CF_VISIBLE_JOURNAL_H
 
@@ -27,6 +38,14 @@ typedef enum cf_journal_type {
     CF_JOURNAL_NUMBERS_RESERVED = 7,
     CF_JOURNAL_SLOT_ADDED = 8,
     CF_JOURNAL_POINT_RETAINED = 9,
+    CF_JOURNAL_POLICY_SET = 10,
+    CF_JOURNAL_POINTS_EXPIRED = 11,
+    CF_JOURNAL_SETTING_CHANGED = 12,
+    CF_JOURNAL_EXPIRY_CONFIRMED = 13,
+    CF_JOURNAL_RELOCATION = 14,
+    CF_JOURNAL_DAMAGE = 15,
+    CF_JOURNAL_RECLAIMED = 16,
+    CF_JOURNAL_EPOCH = 17,
 } cf_journal_type;
 
 enum { CF_JOURNAL_BODY_MAX = 1 << 20 };

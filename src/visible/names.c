@@ -9,6 +9,8 @@ static const char *const FOLDERS[] = {
     [CF_NAME_RECORD] = "records",
     [CF_NAME_SLOT] = "slots",
     [CF_NAME_POINT] = "points",
+    [CF_NAME_RELOCATION] = "relocations",
+    [CF_NAME_MERGED] = "merged",
 };
 
 void cf_name_folder(cf_name_type type, const cf_id16 *server, char out[CF_NAME_MAX]) {
@@ -35,6 +37,7 @@ void cf_name_build(const cf_name *name, char out[CF_NAME_MAX]) {
             (void)snprintf(out + at, room, "/%016llx-%s", number, id);
         break;
     case CF_NAME_RECORD:
+    case CF_NAME_MERGED:
         cf_hex_encode(name->session.bytes, 16, id);
         (void)snprintf(out + at, room, "/%s", id);
         break;
@@ -42,6 +45,7 @@ void cf_name_build(const cf_name *name, char out[CF_NAME_MAX]) {
         (void)snprintf(out + at, room, "/%08llx", number);
         break;
     case CF_NAME_POINT:
+    case CF_NAME_RELOCATION:
         cf_hex_encode(name->point.bytes, 32, id);
         (void)snprintf(out + at, room, "/%016llx-%s", number, id);
         break;
@@ -81,6 +85,14 @@ static bool take_text(const char **at, const char *text) {
     return true;
 }
 
+void cf_name_relocation(const cf_id16 *server, uint64_t number, const cf_id32 *id, char out[CF_NAME_MAX]) {
+    cf_name_build(&(const cf_name){.type = CF_NAME_RELOCATION, .server = *server, .number = number, .point = *id}, out);
+}
+
+void cf_name_merged(const cf_id16 *server, const cf_id16 *id, char out[CF_NAME_MAX]) {
+    cf_name_build(&(const cf_name){.type = CF_NAME_MERGED, .server = *server, .session = *id}, out);
+}
+
 /* size bytes from 2 * size hexadecimal digits (either case: the caller compares with the built name). */
 static bool take_hex(const char **at, void *out, size_t size) {
     char digits[CF_HEX_SIZE(32)];
@@ -114,8 +126,8 @@ static bool take_type(const char **at, cf_name *name) {
         return true;
     }
     if (!take_text(at, "servers/") || !take_hex(at, name->server.bytes, 16) || !take_text(at, "/")) return false;
-    for (cf_name_type type = CF_NAME_PACK; type <= CF_NAME_POINT; type++) {
-        if (!take_text(at, FOLDERS[type])) continue;
+    for (cf_name_type type = CF_NAME_PACK; type <= CF_NAME_MERGED; type++) {
+        if (!FOLDERS[type] || !take_text(at, FOLDERS[type])) continue;
         name->type = type;
         return take_text(at, "/");
     }
@@ -127,10 +139,12 @@ static bool take_parts(const char **at, cf_name *name) {
     case CF_NAME_PACK:
         return take_pack(at, name);
     case CF_NAME_RECORD:
+    case CF_NAME_MERGED:
         return take_hex(at, name->session.bytes, 16);
     case CF_NAME_SLOT:
         return take_number(at, 4, &name->number) && name->number >= 1;
     case CF_NAME_POINT:
+    case CF_NAME_RELOCATION:
         return take_number(at, 8, &name->number) && name->number >= 1 && take_text(at, "-") &&
                take_hex(at, name->point.bytes, 32);
     case CF_NAME_JOURNAL:

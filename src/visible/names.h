@@ -14,15 +14,17 @@ typedef enum cf_name_type {
     CF_NAME_SLOT,
     CF_NAME_POINT,
     CF_NAME_JOURNAL,
+    CF_NAME_RELOCATION,
+    CF_NAME_MERGED,
 } cf_name_type;
 
 /* One name taken apart. Only the members that its type has are filled. */
 typedef struct cf_name {
     cf_name_type type;
     cf_id16 server;      /* all but JOURNAL                                                */
-    cf_id16 session;     /* PACK, RECORD                                                   */
-    cf_id32 point;       /* POINT                                                          */
-    uint64_t number;     /* PACK: pack number; SLOT: slot number; POINT: counter; JOURNAL: sequence */
+    cf_id16 session;     /* PACK, RECORD; MERGED: the object's own random ID               */
+    cf_id32 point;       /* POINT; RELOCATION: the record's ID                             */
+    uint64_t number;     /* PACK: pack number; SLOT: slot number; POINT: counter; JOURNAL: sequence; RELOCATION: its number */
     uint32_t generation; /* PACK: 0 as first written; 1 and higher after compaction        */
 } cf_name;
 
@@ -40,5 +42,7 @@ void cf_name_record(const cf_id16 *server, const cf_id16 *session, char out[CF_N
 void cf_name_slot(const cf_id16 *server, uint32_t number, char out[CF_NAME_MAX]);
 void cf_name_point(const cf_id16 *server, uint64_t counter, const cf_id32 *point, char out[CF_NAME_MAX]);
 void cf_name_journal(uint64_t sequence, char out[CF_NAME_MAX]);
+void cf_name_relocation(const cf_id16 *server, uint64_t number, const cf_id32 *id, char out[CF_NAME_MAX]);
+void cf_name_merged(const cf_id16 *server, const cf_id16 *id, char out[CF_NAME_MAX]);
 
 #endif

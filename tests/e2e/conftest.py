@@ -81,3 +81,25 @@ def server(vault, agent):
     one = agent()
     one.register(vault.credentials()).ok()
     return one
+
+
+@pytest.fixture
+def clock(stage):
+    """Time that the test moves; see harness.Clock."""
+    if not harness.program('coffer', clock=True):
+        pytest.skip(f'no programs with a test clock in {harness.BUILD}: meson configure -Dtest_clock=true')
+    return harness.Clock(stage.folder)
+
+
+@pytest.fixture
+def clocked_vault(stage, clock):
+    """A vault that serves, in the time of the test's clock."""
+    return harness.Vault(stage, clock=clock).init().start()
+
+
+@pytest.fixture
+def clocked_server(stage, clocked_vault, clock):
+    """A registered agent, in the time of the test's clock."""
+    one = harness.Agent(stage, clock=clock)
+    one.register(clocked_vault.credentials()).ok()
+    return one

@@ -3,6 +3,7 @@
 Whatever a test starts stands in a Stage, which ends it by its process ID and unmounts it, also when the test fails.
 """
 import contextlib
+import datetime
 import json
 import os
 import re
@@ -26,8 +27,9 @@ PASSPHRASE = 'correct horse battery staple'
 DONE, FAILED, USAGE, WARNINGS, BUSY = 0, 1, 2, 3, 4                       # exit statuses of the contract
 
 
-def program(name, build=None):
-    for place in ('', 'src/cli', 'src'):
+def program(name, build=None, clock=None):
+    """clock: the program whose time the test moves (meson option test_clock)."""
+    for place in ('tests/testclock',) if clock else ('', 'src/cli', 'src'):
         path = os.path.join(build or BUILD, place, name)
         if os.access(path, os.X_OK) and os.path.isfile(path):
             return path
@@ -50,6 +52,55 @@ def wait_for(what, seconds=30, every=0.02):
         if time.monotonic() > end:
             raise TimeoutError(f'{getattr(what, "__doc__", None) or what}: not within {seconds} s')
         time.sleep(every)
+
+
+class Clock:
+    """Time of programs built with -Dtest_clock=true: it stands still unless the test moves it.
+
+    Give it to Vault(…, clock=clock) and Agent(…, clock=clock). It begins 40 days before today, at midnight UTC, because
+    certificates are still checked against the real time: move it by up to 300 days. Waiting inside the programs (retries,
+    heartbeats) stays real.
+    """
+
+    def __init__(self, folder, start=None):
+        self.path = os.path.join(str(folder), 'clock')
+        self.wall = int(start if start is not None else time.time() // 86400 * 86400 - 40 * 86400)
+        self.monotonic_ms = 1000000
+        self._write()
+
+    def _write(self):
+        with open(self.path + '.new', 'w') as f:
+            f.write(f'{self.wall} {self.monotonic_ms}\n')
+        os.rename(self.path + '.new', self.path)
+
+    @property
+    def env(self):
+        return {'COFFER_TEST_CLOCK': self.path}
+
+    def advance(self, seconds=0, minutes=0, hours=0, days=0):
+        """Time passes: both clocks."""
+        seconds += 60 * minutes + 3600 * hours + 86400 * days
+        self.wall += int(seconds)
+        self.monotonic_ms += int(seconds * 1000)
+        self._write()
+        return self
+
+    def until(self, wall):
+        """Time passes until that moment (seconds since 1970, or RFC 3339 with Z)."""
+        if isinstance(wall, str):
+            wall = int(datetime.datetime.fromisoformat(wall.replace('Z', '+00:00')).timestamp())
+        assert wall >= self.wall
+        return self.advance(wall - self.wall)
+
+    def jump(self, seconds):
+        """Somebody sets the wall clock: monotonic time does not follow."""
+        self.wall += int(seconds)
+        self._write()
+        return self
+
+    @property
+    def text(self):
+        return datetime.datetime.fromtimestamp(self.wall, datetime.timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')
 
 
 class Result:
@@ -194,14 +245,17 @@ class EndedEarly(AssertionError):
 
 
 class Vault:
-    def __init__(self, stage, name='vault', folder=None, build=None):
+    def __init__(self, stage, name='vault', folder=None, build=None, clock=None):
         self.stage, self.name, self.folder = stage, name, folder or stage.path(name)
-        self.program = program('coffer-vault', build)
+        self.program, self.clock = program('coffer-vault', build, clock), clock
         self.port, self.process, self.log = free_port(), None, stage.path(name + '.log')
-        self.url = f'https://127.0.0.1:{self.port}'
+        self.url, self.listen = f'https://127.0.0.1:{self.port}', f'127.0.0.1:{self.port}'
+
+    def env(self, more=None):
+        return {**(self.clock.env if self.clock else {}), **(more or {})}
 
     def command(self, *args, env=None):
-        return self.stage.run([self.program, *args], env=env)
+        return self.stage.run([self.program, *args], env=self.env(env))
 
     def init(self):
         self.command('init', self.folder, '--name', self.name, '--url', self.url).ok()
@@ -210,8 +264,8 @@ class Vault:
     def start(self, wrapper=(), env=None, seconds=60):
         assert self.process is None
         with open(self.log, 'ab') as log:
-            self.process = self.stage.spawn([*wrapper, self.program, 'serve', self.folder, '--listen', f'127.0.0.1:{self.port}'],
-                                            stdout=log, stderr=log, env={**os.environ, **(env or {})})
+            self.process = self.stage.spawn([*wrapper, self.program, 'serve', self.folder, '--listen', self.listen],
+                                            stdout=log, stderr=log, env={**os.environ, **self.env(env)})
         self.wait_ready(seconds)
         return self
 
@@ -312,9 +366,10 @@ class Vault:
 class Agent:
     """One protected server: a home folder and the real coffer."""
 
-    def __init__(self, stage, name='server', passphrase=PASSPHRASE, build=None):
+    def __init__(self, stage, name='server', passphrase=PASSPHRASE, build=None, clock=None):
         self.stage, self.name, self.home = stage, name, stage.path(f'home-{name}')
-        self.program, self.passphrase_file = program('coffer', build), stage.path(f'{name}.passphrase')
+        self.program, self.passphrase_file = program('coffer', build, clock), stage.path(f'{name}.passphrase')
+        self.build, self.clock = build, clock
         with open(self.passphrase_file, 'w') as f:
             f.write(passphrase + '\n')
         os.chmod(self.passphrase_file, 0o600)
@@ -331,11 +386,14 @@ class Agent:
         return [self.program, '--home', self.home, *(['--json'] if json else []), *args]
 
     def run(self, *args, wrapper=(), env=None, json=True, timeout=120, **kw):
-        return self.stage.run([*wrapper, *self.argv(*args, json=json)], env=env, timeout=timeout, **kw)
+        return self.stage.run([*wrapper, *self.argv(*args, json=json)], env=self.env(env), timeout=timeout, **kw)
 
     def spawn(self, *args, wrapper=(), env=None, **kw):
         kw = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, **kw}
-        return self.stage.spawn([*wrapper, *self.argv(*args)], env={**os.environ, **(env or {})}, **kw)
+        return self.stage.spawn([*wrapper, *self.argv(*args)], env={**os.environ, **self.env(env)}, **kw)
+
+    def env(self, more=None):
+        return {**(self.clock.env if self.clock else {}), **(more or {})}
 
     def register(self, credentials, *more, name=None):
         return self.run('register', credentials, '--passphrase-file', self.passphrase_file, '--name', name or self.name, *more)
@@ -358,6 +416,41 @@ class Agent:
         # The documented way is `status`, which names the server.
         server = self.run('status').ok(DONE, WARNINGS).document['server']
         return server['id'] if isinstance(server, dict) else server
+
+
+class Daemon:
+    """cofferd of an agent, in the foreground."""
+
+    def __init__(self, agent):
+        self.agent, self.stage = agent, agent.stage
+        self.program = program('cofferd', agent.build, agent.clock)
+        self.process, self.log = None, agent.stage.path(f'cofferd-{agent.name}.log')
+
+    def start(self, env=None, wrapper=()):
+        assert self.process is None
+        with open(self.log, 'ab') as log:
+            begin = log.tell()
+            self.process = self.stage.spawn([*wrapper, self.program, '--home', self.agent.home, '--foreground'], stdout=log,
+                                            stderr=log, env={**os.environ, **self.agent.env(env)})
+        wait_for(lambda: 'serves' in self.log_text()[begin:] or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log_text()
+        return self
+
+    def log_text(self):
+        with open(self.log, errors='replace') as f:
+            return f.read()
+
+    def stop(self, seconds=90):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(seconds)
+        self.stage.end(self.process)
+        self.process = None
+        assert status == 0, f'cofferd ended with {status} on SIGTERM: {self.log_text()[-3000:]}'
+
+    def kill(self):
+        """Only the daemon: its jobs live on, in process groups of their own."""
+        self.stage.end(self.process)
+        self.process = None
 
 
 def read_tree(folder):
@@ -400,10 +493,14 @@ def make_tree(folder, rng, files=40, most=300000, folders=6):
 
 
 def change_tree(folder, rng, share=0.3):
-    """Changes, adds and removes some files."""
+    """Changes, adds and removes some files. However often: the tree neither runs empty nor grows without end."""
     paths = sorted(os.path.join(w, n) for w, _, names in os.walk(folder) for n in names)
     for path in rng.sample(paths, max(1, int(len(paths) * share))):
         what = rng.randrange(4)
+        if what == 0 and len(paths) < 20:
+            what = 2
+        elif what in (1, 2) and (len(paths) > 400 or os.path.getsize(path) > 2000000):
+            what = 0
         if what == 0:
             os.unlink(path)
         elif what == 1:

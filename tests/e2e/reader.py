@@ -20,6 +20,7 @@ import struct
 import sys
 import threading
 
+import nacl.public
 import nacl.signing
 import xxhash
 import zstandard
@@ -196,10 +197,10 @@ def read_entry(c, owners, groups):                                              
 
 
 class Pack:                                                                                      # sections 2.3, 4, 5
-    def __init__(self, store, number, session, path):
+    def __init__(self, store, number, session, path, generation=0, base=0, size=None):
         self.store, self.number, self.session, self.what = store, number, session, f'pack {number}'
-        self.file = open(path, 'rb')
-        size = os.fstat(self.file.fileno()).st_size
+        self.file, self.base, self.generation = open(path, 'rb'), base, generation
+        size = os.fstat(self.file.fileno()).st_size if size is None else size
         need(112 + 32 + 40 <= size <= 256 << 20, f'{self.what}: {size} bytes')
         header = self.read(0, 112)
         c = Cursor(header, self.what)
@@ -232,7 +233,7 @@ class Pack:                                                                     
         self.directory = self.read_directory()
 
     def read(self, at, n):
-        self.file.seek(at)
+        self.file.seek(self.base + at)
         data = self.file.read(n)
         need(len(data) == n, f'{self.what}: cut short')
         return data
@@ -276,8 +277,31 @@ class Pack:                                                                     
             need(at <= MAX_CHUNK, f'{c.what}: segment {number} too large')
             last = number
         c.end()
-        need(chunks <= 65536 and {s for s, _ in out} == set(self.extents) - {0xFFFF}, f'{c.what}: does not fit the extents')
+        named, there = {s for s, _ in out}, set(self.extents) - {0xFFFF}
+        need(chunks <= 65536 and (named == there if self.generation == 0 else named >= there), f'{c.what}: does not fit the extents')
         return out
+
+
+def read_merged(store, name):                                                                             # section 5.1
+    """(number, session, generation, offset, size) of the packs that stand in a merged object."""
+    path = os.path.join(store.root, 'merged', name)
+    what = f'merged object {name}'
+    with open(path, 'rb') as f:
+        head = f.read(48)
+        need(len(head) == 48 and head[:8] == b'CFMG\1\0\0\0', f'{what}: frame')
+        need(head[8:24] == store.server and head[24:40].hex() == name, f'{what}: name')
+        count, zero = struct.unpack('<II', head[40:])
+        need(1 <= count <= 1024 and zero == 0, f'{what}: count')
+        head += f.read(48 * count)
+        need(xxh3(head) == f.read(16), f'{what}: checksum')
+    end, last, out = len(head) + 16, 0, []
+    for i in range(count):
+        number, session, generation, zero, offset, size = struct.unpack_from('<Q16sIIQQ', head, 48 + 48 * i)
+        need(number > last and generation >= 1 and zero == 0 and offset == end, f'{what}: packs')
+        last, end = number, offset + size
+        out.append((number, session, generation, offset, size))
+    need(end == os.path.getsize(path), f'{what}: size')
+    return out
 
 
 class Store:
@@ -287,14 +311,30 @@ class Store:
         self.server, self.root = bytes.fromhex(server_hex), os.path.join(objects, 'servers', server_hex)
         self.open_slot(passphrase)
         self.sessions, self.packs, self.segments, self.pack_names = {}, collections.OrderedDict(), collections.OrderedDict(), {}
-        for name in sorted(self.names('packs')):                  # the highest generation of a pack sorts last
+        for name in self.names('packs'):
             number, rest = name.split('-')
-            self.pack_names[int(number, 16)] = bytes.fromhex(rest.split('.')[0]), name
+            session, _, generation = rest.partition('.')
+            self.note_pack(int(number, 16), bytes.fromhex(session), int(generation or '0', 16), os.path.join('packs', name), 0, None)
+        for name in self.names('merged'):
+            for number, session, generation, offset, size in read_merged(self, name):
+                self.note_pack(number, session, generation, os.path.join('merged', name), offset, size)
         self.points = {}
         for name in self.names('points'):
             counter, id_ = name.split('-')
             self.points[bytes.fromhex(id_)] = int(counter, 16), name
-        self.live = None
+        self.live, self.relocations = None, []
+        for name in self.names('relocations'):
+            number, id_ = name.split('-')
+            self.relocations.append((int(number, 16), bytes.fromhex(id_), name))
+        self.relocations.sort()
+        self.moved = {}
+
+    def note_pack(self, number, session, generation, path, base, size):
+        """The highest generation of a pack is where it stands."""
+        known = self.pack_names.get(number)
+        need(not known or known[0] == session, f'pack {number}: of two sessions')
+        if not known or known[1] < generation:
+            self.pack_names[number] = session, generation, path, base, size
 
     def names(self, folder):
         path = os.path.join(self.root, folder)
@@ -305,11 +345,16 @@ class Store:
             return f.read()
 
     def open_slot(self, passphrase):                                                                    # section 2.1
-        names = self.names('slots')
-        need(names, 'no key slot')
-        self.slot = int(max(names), 16)
-        raw = self.read('slots', max(names))
-        need(len(raw) == 276, 'key slot: size')
+        """passphrase: bytes, or a nacl.public.PrivateKey that a recovery slot is sealed to."""
+        by_kind = {1: [], 3: []}
+        for name in self.names('slots'):
+            raw = self.read('slots', name)
+            need(len(raw) == 276 and raw[6] in by_kind, 'key slot: size or kind')
+            by_kind[raw[6]].append((int(name, 16), raw))
+        if not isinstance(passphrase, bytes):
+            return self.open_recovery(by_kind[3], passphrase)
+        need(by_kind[1], 'no key slot')
+        self.slot, raw = max(by_kind[1])
         magic, version, kind, zero, server, number, memory, passes, lanes, salt, public, tag, nonce, sealed = \
             struct.unpack('<4sHBB16sIIII16s32s32s12s144s', raw)
         need((magic, version, kind, zero, lanes) == (b'CFKS', 1, 1, 0, 1), 'key slot: frame')
@@ -322,6 +367,20 @@ class Store:
         need(bytes(nacl.signing.SigningKey(keys[64:]).verify_key) == public, 'key slot: public key')
         plain = unseal(keys[:32], nonce, sealed, raw[:120], 'key slot')
         self.master_key, self.id_key, self.gear_key, self.directory_key = (plain[i:i + 32] for i in range(0, 128, 32))
+
+    def open_recovery(self, slots, private):
+        for self.slot, raw in slots:
+            magic, version, kind, zero, server, number, recipient, public, zeros, box = struct.unpack('<4sHBB16sI32s32sQ176s', raw)
+            need((magic, version, kind, zero, zeros) == (b'CFKS', 1, 3, 0, 0), 'recovery slot: frame')
+            need(server == self.server and number == self.slot, 'recovery slot: of another server or number')
+            if recipient != bytes(private.public_key):
+                continue
+            plain = nacl.public.SealedBox(private).decrypt(box)
+            seed = hkdf(plain[:32], b'coffer recovery' + server + struct.pack('<I', number), 32)
+            need(bytes(nacl.signing.SigningKey(seed).verify_key) == public, 'recovery slot: public key')
+            self.master_key, self.id_key, self.gear_key, self.directory_key = (plain[i:i + 32] for i in range(0, 128, 32))
+            return
+        raise WrongPassphrase('no recovery slot is sealed to this key')
 
     def open_record(self, raw, session):                                                                # section 2.2
         need(len(raw) == 132 and raw[:8] == b'CFKR\1\0\0\0', 'key record: frame')
@@ -340,12 +399,16 @@ class Store:
             need(number in self.pack_names, f'pack {number}: missing')
             if len(self.packs) >= 64:
                 self.packs.popitem(last=False)[1].file.close()
-            session, name = self.pack_names[number]
-            self.packs[number] = Pack(self, number, session, os.path.join(self.root, 'packs', name))
+            session, generation, path, base, size = self.pack_names[number]
+            self.packs[number] = Pack(self, number, session, os.path.join(self.root, path), generation, base, size)
         self.packs.move_to_end(number)
         return self.packs[number]
 
     def chunk(self, ref, kind):
+        for there in self.moved.get(ref.id, ()):                  # the newest record first
+            if there.length == ref.length and there.segment in self.live.get(there.pack, ()):
+                ref = there
+                break
         what = f'pack {ref.pack} segment {ref.segment}'
         need(self.live is None or ref.segment in self.live.get(ref.pack, ()), f'{what}: outside the liveness map')
         pack = self.pack(ref.pack)
@@ -463,7 +526,45 @@ class Store:
              f'{what}: selection of root and summary')
         point.update(id=id_, previous=previous, new_packs=self.read_pack_list(pack_list), live_raw=live)
         point['live'] = self.read_map(live)
+        for number, id_, name in self.relocations:
+            self.read_relocation(number, id_, name, point)
         return point
+
+    def read_relocation(self, number, id_, name, point):                                                 # section 12
+        raw = self.read('relocations', name)
+        what = f'relocation record {number}'
+        need(hashlib.sha256(raw).digest() == id_ and xxh3(raw[:-16]) == raw[-16:], f'{what}: ID or checksum')
+        c = Cursor(raw, what)
+        need(c.take(8) == b'CFRL\1\0\0\0', f'{what}: magic or version')
+        server, session = c.take(16), c.take(16)
+        need(server == self.server and c.uint(8) == number >= 1, f'{what}: header')
+        sizes = [c.uint(4) for _ in range(5)]
+        need(c.uint(4) == 0 and sizes[0] == 132, f'{what}: sizes')
+        tag = c.take(32)
+        record, points, extra, healed, sealed = (c.take(n) for n in sizes)
+        c.take(16)
+        c.end()
+        keys = hkdf(self.open_record(record, session), b'coffer relocation', 64)
+        need(keys[32:] == tag, f'{what}: commitment tag')
+        p = Cursor(points, what)
+        ids = [p.take(32) for _ in range(p.varint(65536, 1))]
+        p.end()
+        need(ids == sorted(set(ids)), f'{what}: points do not ascend')
+        additional = raw[:48] + b''.join(hashlib.sha256(part).digest() for part in (points, extra, healed)) + b'relocation'
+        plain = Cursor(unseal(keys[:32], sealed[:12], sealed[12:], additional, what), what)
+        need(plain.uint(1) == 1, f'{what}: version of the sealed part')
+        refs = [read_ref(plain) for _ in range(plain.varint(131072))]
+        plain.end()
+        need([r.id for r in refs] == sorted({r.id for r in refs}), f'{what}: chunks do not ascend')
+        extra = self.read_map(extra)
+        self.read_map(healed)
+        need(all(r.segment in extra.get(r.pack, ()) for r in refs), f'{what}: an address outside its own map')
+        if point['id'] not in ids:
+            return
+        for pack, segments in extra.items():
+            point['live'][pack] = set(point['live'].get(pack, ())) | set(segments)
+        for ref in refs:
+            self.moved.setdefault(ref.id, []).insert(0, ref)
 
     def read_root(self, c):
         need(c.uint(1) == 1, f'{c.what}: version')

@@ -187,6 +187,10 @@ class Vault:
         database = sqlite3.connect(self.path / "vault.db")
         tables = [r[0] for r in database.execute("SELECT name FROM sqlite_master WHERE type='table' ORDER BY name")]
         state = {t: sorted(map(repr, database.execute(f"SELECT * FROM {t}"))) for t in tables}
+        # When the service looked at its clock and at a server, and when it looks again, is its own business.
+        state["settings"] = [row for row in state["settings"] if "'state." not in row]
+        columns = [c[1] for c in database.execute("PRAGMA table_info(servers)") if c[1] not in ("retention_due", "compared")]
+        state["servers"] = sorted(map(repr, database.execute(f"SELECT {','.join(columns)} FROM servers")))
         database.close()
         state["objects"] = sorted(str(p.relative_to(self.path)) for p in (self.path / "objects").rglob("*") if p.is_file())
         return state

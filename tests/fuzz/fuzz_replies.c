@@ -7,6 +7,7 @@
 #include "remote/call.h"
 #include "remote/packs.h"
 #include "remote/points.h"
+#include "remote/policy.h"
 #include "remote/sessions.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -47,6 +48,11 @@ cf_err *cf_transfer_run(cf_remote *remote, const cf_transfer *transfer, int *sta
 
 pthread_mutex_t *cf_remote_access_lock(cf_remote *remote) {
     return &remote->lock;
+}
+
+cf_time cf_remote_now(const cf_remote *remote) {
+    (void)remote;
+    return (cf_time){0, 0};
 }
 
 static cf_err *identities(cf_remote *remote, uint8_t choice) {
@@ -93,7 +99,7 @@ static cf_err *lists(cf_remote *remote, uint8_t choice) {
         err = cf_remote_list_points(remote, (cf_remote_point **)&list, &count);
         break;
     default:
-        err = cf_remote_list_packs(remote, 0, 10, (cf_remote_pack_info **)&list, &count, &more);
+        err = cf_remote_list_packs(remote, 0, 10, (cf_remote_pack_info **)&list, &count, &more, NULL, NULL);
         break;
     }
     free(list);
@@ -112,7 +118,7 @@ static cf_err *store_point(cf_remote *remote) {
     cf_id16 session = {{0}};
     cf_id32 id = {{0}};
     cf_remote_missing missing = {0};
-    cf_err *err = cf_remote_store_point(remote, &session, &id, NULL, cf_span_of(NULL, 0), &missing);
+    cf_err *err = cf_remote_store_point(remote, &session, &id, NULL, NULL, cf_span_of(NULL, 0), &missing);
     cf_remote_missing_wipe(&missing);
     return err;
 }
@@ -155,6 +161,13 @@ static cf_err *sessions(cf_remote *remote, uint8_t choice) {
     }
 }
 
+static cf_err *policies(cf_remote *remote) {
+    cf_remote_policy newest;
+    cf_err *err = cf_remote_get_policy(remote, &newest);
+    cf_remote_policy_wipe(&newest);
+    return err;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0) return 0;
     cf_remote remote = {.reply = cf_span_of(data + 1, size - 1)};
@@ -162,6 +175,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     pthread_mutex_init(&remote.lock, NULL);
     cf_err *err = choice < 8    ? identities(&remote, choice)
                   : choice < 12 ? lists(&remote, (uint8_t)(choice - 8))
+                  : choice > 29 ? policies(&remote)
                                 : sessions(&remote, (uint8_t)(choice - 12));
     cf_err_free(err);
     pthread_mutex_destroy(&remote.lock);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "agent/jobs.h"
+#include "agent/live.h"
 #include "agent/runner.h"
 #include "agent/state.h"
 #include "base/text.h"
@@ -90,7 +91,7 @@ static void the_head_does_not_go_back(void **state) {
 static void jobs_are_listed_newest_first(void **state) {
     for (uint8_t i = 1; i <= 5; i++) {
         cf_id16 id = id_of((uint8_t)(0x10 * i));
-        assert_null(cf_jobs_begin(*state, i % 2 ? "backup" : "restore", &id));
+        assert_null(cf_jobs_begin(*state, i % 2 ? "backup" : "restore", &id, NULL));
     }
     cf_id16 third = id_of(0x30);
     cf_id32 point = {{9}};
@@ -130,8 +131,8 @@ static void jobs_are_found_by_the_beginning_of_the_id(void **state) {
     cf_id16 one = id_of(0xAB), two = id_of(0xAB);
     cf_job_row row = {0};
     two.bytes[15] = 0xCD;
-    assert_null(cf_jobs_begin(*state, "backup", &one));
-    assert_null(cf_jobs_begin(*state, "backup", &two));
+    assert_null(cf_jobs_begin(*state, "backup", &one, NULL));
+    assert_null(cf_jobs_begin(*state, "backup", &two, NULL));
     CF_AUTO(cf_err) many = cf_jobs_find(*state, "abab", &row);
     assert_int_equal(cf_err_code(many), CF_ERR_JOB_NOT_FOUND);
     assert_string_equal(cf_err_reason(many), "ambiguous");
@@ -152,7 +153,7 @@ static void warnings_keep_every_byte_of_a_path(void **state) {
     cf_buf_init(&given[0].path, 64);
     cf_buf_init(&given[1].path, 64);
     cf_buf_put(&given[0].path, "/a\n\xff\x01z", 6);
-    assert_null(cf_jobs_begin(*state, "backup", &id));
+    assert_null(cf_jobs_begin(*state, "backup", &id, NULL));
     assert_null(cf_jobs_add_warnings(*state, &id, given, 2));
     assert_null(cf_jobs_add_warnings(*state, &id, given, 1));
     cf_warning_row *rows;
@@ -177,7 +178,7 @@ static void warnings_beyond_the_limit_are_counted(void **state) {
     cf_id16 id = id_of(1);
     cf_warning_row *many = calloc(BATCH, sizeof *many);
     assert_non_null(many);
-    assert_null(cf_jobs_begin(*state, "backup", &id));
+    assert_null(cf_jobs_begin(*state, "backup", &id, NULL));
     for (int i = 0; i < CF_JOB_WARNINGS_MAX / BATCH + 2; i++)
         assert_null(cf_jobs_add_warnings(*state, &id, many, BATCH));
     free(many);
@@ -201,7 +202,7 @@ static pid_t child_with_job(const cf_id16 *id, bool stay) {
     assert_true(child >= 0);
     if (child == 0) {
         cf_state *own = NULL;
-        if (cf_state_open(folder, &clock_fake, &own) || cf_jobs_begin(own, "backup", id)) _exit(1);
+        if (cf_state_open(folder, &clock_fake, &own) || cf_jobs_begin(own, "backup", id, NULL)) _exit(1);
         (void)!write(ready[1], "r", 1);
         while (stay) pause();
         _exit(0);
@@ -345,6 +346,94 @@ static void a_newer_database_is_left_alone(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void a_killed_job_ended_when_it_was_last_seen(void **state) {
+    cf_id16 long_ago = id_of(0x11), lately = id_of(0x22);
+    cf_job_row row = {0};
+    int status;
+    pid_t child = child_with_job(&long_ago, true);
+    now += 3600;
+    assert_null(cf_jobs_update(*state, &long_ago, 5, 3));
+    int64_t seen = now;
+    now += 7200; /* nobody looked for two hours */
+    pid_t other = child_with_job(&lately, true);
+    kill(child, SIGKILL);
+    kill(other, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(waitpid(other, &status, 0), other);
+    assert_null(cf_jobs_sweep(*state, NULL));
+    assert_null(cf_jobs_find(*state, "11", &row));
+    assert_int_equal(row.finished.seconds, seen);
+    assert_null(cf_jobs_find(*state, "22", &row));
+    assert_int_equal(row.finished.seconds, now);
+}
+
+static void runs_of_the_schedule_are_told_apart(void **state) {
+    cf_id16 by_hand = id_of(1), run = id_of(2);
+    cf_job_plan plan = {.policy = true, .has_slot = true, .slot = {now - 60, 0}};
+    assert_null(cf_jobs_begin(*state, "backup", &by_hand, NULL));
+    assert_null(cf_jobs_begin(*state, "backup", &run, &plan));
+    assert_null(cf_jobs_merge(*state, &run, (cf_time){now + 60, 0}));
+    cf_job_row *rows;
+    size_t count;
+    assert_null(cf_jobs_list_running(*state, &rows, &count));
+    assert_int_equal(count, 2);
+    assert_true(rows[0].plan.policy && rows[0].plan.has_slot && rows[0].plan.slot.seconds == now - 60);
+    assert_true(rows[0].has_merged && rows[0].merged_slot.seconds == now + 60);
+    assert_false(rows[1].plan.policy || rows[1].plan.has_slot || rows[1].has_merged);
+    cf_jobs_free_rows(rows, count);
+}
+
+static void history_goes_after_its_time(void **state) {
+    cf_id16 old = id_of(1), running = id_of(2), fresh = id_of(3);
+    char hex[CF_HEX_SIZE(16)], name[160];
+    cf_hex_encode(old.bytes, 16, hex);
+    snprintf(name, sizeof name, "%s/logs/LastBackupFailedFiles%s.txt", folder, hex);
+    FILE *file = fopen(name, "w");
+    assert_non_null(file);
+    fclose(file);
+    assert_null(cf_jobs_begin(*state, "backup", &old, NULL));
+    cf_warning_row warning = {.code = 900702, .message = (char *)"gone"};
+    cf_buf_init(&warning.path, 16);
+    assert_null(cf_jobs_add_warnings(*state, &old, &warning, 1));
+    assert_null(cf_jobs_finish(*state, &old, &(cf_job_end_values){.status = "completed"}));
+    assert_null(cf_jobs_begin(*state, "mount", &running, NULL));
+    cf_state_keep_history(*state, 30);
+    now += 31 * 86400;
+    assert_null(cf_jobs_begin(*state, "backup", &fresh, NULL));
+    cf_job_row *rows;
+    size_t count;
+    assert_null(cf_jobs_list(*state, 10, &rows, &count));
+    assert_int_equal(count, 2); /* what runs stays, however long */
+    cf_jobs_free_rows(rows, count);
+    assert_int_equal(access(name, F_OK), -1);
+}
+
+static void progress_can_be_looked_at(void **state) {
+    cf_id16 id = id_of(7);
+    cf_progress progress;
+    cf_live_now seen;
+    assert_false(cf_live_read(*state, &id, &seen));
+    cf_progress_init(&progress);
+    cf_live *live = cf_live_open(*state, &id);
+    assert_non_null(live);
+    cf_progress_total(&progress, 10, 1000);
+    cf_progress_add(&progress, 4, 400);
+    cf_progress_phase(&progress, "scanning");
+    cf_progress_item(&progress, cf_span_text("/srv/a\xff\nb"));
+    cf_live_write(live, &progress);
+    assert_true(cf_live_read(*state, &id, &seen));
+    assert_true(seen.bytes_total == 1000 && seen.bytes_done == 400 && seen.files_total == 10 && seen.files_done == 4);
+    assert_string_equal(seen.phase, "scanning");
+    assert_true(strncmp(seen.item, "/srv/a", 6) == 0 && !strchr(seen.item, '\n'));
+    cf_progress_item(&progress, cf_span_text("x")); /* shorter than before: nothing of the old one is left */
+    cf_live_write(live, &progress);
+    assert_true(cf_live_read(*state, &id, &seen));
+    assert_string_equal(seen.item, "x");
+    cf_live_close(live);
+    assert_false(cf_live_read(*state, &id, &seen));
+    cf_progress_wipe(&progress);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(settings_are_kept),
@@ -354,6 +443,10 @@ int main(void) {
         TEST(warnings_keep_every_byte_of_a_path),
         TEST(warnings_beyond_the_limit_are_counted),
         TEST(a_job_whose_process_is_gone_is_interrupted),
+        TEST(a_killed_job_ended_when_it_was_last_seen),
+        TEST(runs_of_the_schedule_are_told_apart),
+        TEST(history_goes_after_its_time),
+        TEST(progress_can_be_looked_at),
         TEST(locks_exclude_as_the_rules_say),
         TEST(two_registrations_exclude_each_other),
         TEST(a_job_runs_warns_and_ends),

@@ -127,8 +127,15 @@ static cf_err *scan(local_vault *vault, cf_cache *cache, const cf_sources *sourc
                               .dead = dead,
                               .lanes = lanes,
                               .started = cf_clock_wall(&clock),
+                              .made = vault->made,
                               .warn = warn,
                               .warn_context = run};
+    if (vault->coverage) {
+        scan.exclude = vault->coverage->exclude;
+        scan.exclude_caches = vault->coverage->exclude_caches;
+        scan.exclude_nodump = vault->coverage->exclude_nodump;
+        scan.cross_file_systems = vault->coverage->cross_file_systems;
+    }
     CF_TRY(cf_backup_scan(&scan, &run->result));
     CF_AUTO_FREE cf_pack_name *packs = NULL;
     size_t pack_count = 0;
@@ -145,10 +152,10 @@ cf_err *local_vault_backup(local_vault *vault, const char *path, const cf_map *d
     CF_AUTO(cf_cache) cache = NULL;
     cf_id16 selection = {{1}};
     CF_TRY(cf_sources_new(&sources));
-    CF_TRY(cf_sources_add(sources, path));
+    if (path) CF_TRY(cf_sources_add(sources, path));
     CF_TRY(cf_cache_open(vault->scratch_fd, &vault->server, &selection, &cache));
     begin_session(vault);
-    return scan(vault, cache, sources, dead, lanes, run);
+    return scan(vault, cache, vault->coverage ? vault->coverage->sources : sources, dead, lanes, run);
 }
 
 void local_run_wipe(local_run *run) {

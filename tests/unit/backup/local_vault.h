@@ -5,6 +5,7 @@
 
 #include "backup/backup.h"
 #include "repo/reader.h"
+#include "scan/coverage.h"
 
 typedef struct local_vault {
     char folder[512], scratch[512];
@@ -16,6 +17,8 @@ typedef struct local_vault {
     uint64_t next_number;
     unsigned fail_after; /* packs until store fails; 0: never */
     unsigned stored;
+    const cf_coverage *coverage; /* instead of a path; borrowed, may be NULL */
+    const cf_backup_made *made;  /* may be NULL */
 } local_vault;
 
 typedef struct local_run {
