@@ -199,6 +199,23 @@ static cf_err *restore_all(struct shown *shown, const cf_point *point, const cf_
     return err;
 }
 
+/* What is missing, and how to go on: whoever reads the job later knows it too. Takes err. */
+static cf_err *say_missing(cf_err *err, const cf_point *point, const cf_restore_options *what,
+                           const cf_restore_result *result) {
+    if (!err || what->dry_run) return err;
+    char bytes[24];
+    cf_text_size(result->bytes, bytes);
+    if (what->pattern_count) /* how many were meant is not known before the whole tree was gone through */
+        return cf_note(err,
+                       "%llu files (%s) were restored and are whole; the rest is missing: run the same restore again",
+                       (unsigned long long)result->files, bytes);
+    uint64_t all = point->root.totals.files, done = result->files + result->skipped;
+    return cf_note(err,
+                   "%llu of %llu files (%s) were restored and are whole, %llu are missing: run the same restore again",
+                   (unsigned long long)result->files, (unsigned long long)all, bytes,
+                   (unsigned long long)(all > done ? all - done : 0));
+}
+
 static cf_err *run_job(struct shown *shown, const cf_point *point, cf_restore_options *what, cf_extras *extras) {
     cf_reading *reading = shown->reading;
     cf_reading_job job = {0};
@@ -210,7 +227,7 @@ static cf_err *run_job(struct shown *shown, const cf_point *point, cf_restore_op
     }
     cf_id16 id = {{0}};
     if (job.job) id = *cf_job_id(job.job);
-    cf_err *err = restore_all(shown, point, what, extras, &result);
+    cf_err *err = say_missing(restore_all(shown, point, what, extras, &result), point, what, &result);
     const char *status = "planned";
     double seconds = 0;
     cf_err *ended = what->dry_run ? NULL : cf_reading_job_end(&job, err, &status, &seconds);

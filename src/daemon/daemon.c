@@ -29,7 +29,7 @@ enum {
 };
 #define SLOTS_SETTING "schedule"
 
-static const cf_work_kind *const kinds[CF_WORK_KINDS] = {&cf_work_backup, &cf_work_sync};
+static const cf_work_kind *const kinds[CF_WORK_KINDS] = {&cf_work_backup, &cf_work_sync, &cf_work_drill};
 
 int64_t cf_daemon_now(const cf_daemon *daemon) {
     return cf_clock_wall(cf_state_clock(daemon->state)).seconds;

@@ -41,7 +41,14 @@ typedef struct cf_sync_times {
     unsigned failures;
 } cf_sync_times;
 
-enum { CF_WORK_BACKUP, CF_WORK_SYNC, CF_WORK_KINDS };
+/* Where the proof that the policy asks for stands. */
+typedef enum cf_proof_step { CF_PROOF_NONE, CF_PROOF_DRILL, CF_PROOF_VERIFY } cf_proof_step;
+typedef struct cf_proof {
+    cf_proof_step step; /* that runs; VERIFY also: that is to follow */
+    int64_t not_before; /* after a failure */
+} cf_proof;
+
+enum { CF_WORK_BACKUP, CF_WORK_SYNC, CF_WORK_DRILL, CF_WORK_KINDS };
 
 struct cf_daemon {
     cf_daemon_options options;
@@ -54,6 +61,7 @@ struct cf_daemon {
     int64_t waiting; /* a run that is due and cannot start yet; 0: none */
     cf_worker workers[CF_WORK_KINDS];
     cf_sync_times sync;
+    cf_proof proof;
     int timer_fd, watch_fd;
     uint64_t tick_ms, watchdog_ms;
     char status[200]; /* as systemd was told */
@@ -69,6 +77,6 @@ cf_err *cf_worker_start(cf_daemon *daemon, cf_worker *worker, const char *const 
 /* cf_daemon_sync_soon: something is to be told to the vault. */
 void cf_daemon_sync_soon(cf_daemon *daemon);
 
-extern const cf_work_kind cf_work_backup, cf_work_sync;
+extern const cf_work_kind cf_work_backup, cf_work_sync, cf_work_drill;
 
 #endif

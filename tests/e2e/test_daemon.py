@@ -414,3 +414,28 @@ def test_at_rest_it_is_small_and_sleeps(stage, vault, server):
     print(f'cofferd at rest: {status("VmRSS")} kB resident, peak {status("VmHWM")} kB')
     assert status('VmRSS') <= 20 * 1024
     daemon.stop()
+
+
+def test_proof_comes_by_itself(story):
+    """A drill and a share of everything read back, as often as the policy says, and not before there is a point."""
+    clock = story.clock
+    story.policy('--drill', 'weekly')
+    story.daemon.start()
+    story.quiet()
+    assert story.jobs() == []
+    clock.advance(hours=9)
+
+    def types(*wanted):
+        """these jobs have ended well"""
+        jobs = story.jobs('completed')
+        return jobs if sorted(j['type'] for j in jobs) == sorted(wanted) else None
+    wait_for(lambda: types('backup', 'drill', 'verify'), 30, 0.05)
+    proved = story.server.run('status').document['last_drill']
+    assert proved['files'] == 1 and proved['failed'] == 0 and proved['time'] == clock.text, proved
+    clock.advance(days=6)
+    wait_for(lambda: [j['type'] for j in story.jobs('completed')].count('backup') == 2, 30, 0.05)
+    assert [j['type'] for j in story.jobs()].count('drill') == 1
+    clock.advance(days=1, minutes=1)
+    wait_for(lambda: [j['type'] for j in story.jobs('completed')].count('drill') == 2, 30, 0.05)
+    assert story.server.run('status').document['last_drill']['time'][:10] == day(clock)
+    story.daemon.stop()

@@ -1,6 +1,7 @@
 """The commands of README.md run as they are written there, one after the other (only the port is another)."""
 import os
 import re
+import shlex
 
 import harness
 
@@ -33,3 +34,13 @@ def test_readme(stage):
     source = re.search(r'^coffer backup (\S+)', commands(), re.M)[1]
     back = re.search(r'^coffer restore \S+ .*--to (\S+)', commands(), re.M)[1]
     assert os.listdir(harness.restored(stage.path(back), source))
+
+
+def test_policy_of_readme(server):
+    """The policy that README.md suggests is one that can be saved."""
+    with open(os.path.join(harness.TOP, 'README.md'), encoding='utf-8') as f:
+        line = re.search(r'^sudo coffer (policy set .*?[^\\])$', f.read(), re.M | re.S)[1]
+    words = shlex.split(line.replace('\\\n', ' '))
+    server.run(*words).ok()
+    shown = server.run('policy', 'show').ok().document
+    assert shown['next_runs'] and shown['points_kept'] > 30, shown

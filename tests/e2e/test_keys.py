@@ -163,6 +163,29 @@ def test_recovery_kit_needs_nothing_but_the_passphrase(stage, vault, agent, prot
         assert result.status == FAILED and result.code == 34513, result
 
 
+def test_a_registered_machine_reads_another_server(stage, vault, agent, protected, rng):
+    """Registered here under another name, or with another vault: --server and --kit lead to the other one all the same."""
+    kit, reading = stage.path('kit'), vault.credentials(purpose='restore')
+    protected.run('recovery-kit', kit).ok()
+    elsewhere = harness.Vault(stage, 'elsewhere').init().start()
+    for number, other_vault in enumerate((vault, elsewhere)):
+        other = agent(f'other{number}')
+        other.register(other_vault.credentials(stage.path(f'register{number}'))).ok()
+        own = harness.make_tree(stage.path(f'own{number}'), rng, files=5)
+        other.backup(own).ok()
+        secret = ['--passphrase-file', protected.passphrase_file]
+        for way, how in enumerate((['--kit', kit, *secret], ['--server', 'server', '--credentials', reading, *secret])):
+            to = stage.path(f'restored{number}{way}')
+            other.restore('latest', to=to, more=how).ok()
+            harness.assert_same_tree(protected.source, harness.restored(to, protected.source))
+            assert len(other.run('points', *how).ok().document) == 1
+            other.run('ls', 'latest', protected.source, *how).ok()
+            assert other.run('find', '*', *how).ok().document
+        to = stage.path(f'restored-own{number}')                             # and its own data as before
+        other.restore('latest', to=to).ok()
+        harness.assert_same_tree(own, harness.restored(to, own))
+
+
 def test_recovery_kit_is_for_its_server_only(stage, vault, agent, protected, rng):
     kit = stage.path('kit')
     protected.run('recovery-kit', kit).ok()

@@ -164,6 +164,29 @@ def test_restore_is_resumed_by_running_it_again(stage, server, rng):
             assert again.summary['bytes_fetched'] <= 0.15 * whole, (missing, again.summary, whole)
 
 
+def test_cancelled_restore_says_what_is_missing(stage, server, rng):
+    source = stage.path('source')
+    os.mkdir(source)
+    for i in range(150):
+        with open(os.path.join(source, f'file{i:03d}'), 'wb') as f:
+            f.write(rng.randbytes(300000))
+    server.backup(source).ok()
+    to = stage.path('restored')
+    there = harness.restored(to, source)
+    process = server.spawn('restore', 'latest', '--to', to)
+    harness.wait_for(lambda: process.poll() is not None or os.path.isdir(there) and len(os.listdir(there)) > 10, 30, 0.0005)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, (process.returncode, out)
+    job = server.run('jobs').ok().document[0]
+    assert job['type'] == 'restore' and job['status'] == 'cancelled', job
+    said = re.search(r'(\d+) of 150 files .* are whole, (\d+) are missing', job['error']['message'])
+    assert said and int(said[1]) + int(said[2]) == 150 and int(said[2]) > 0, job
+    whole = [n for n in os.listdir(there) if not n.startswith('.coffer-')]
+    assert len(whole) == int(said[1]), (len(whole), job)
+    assert not leftovers(to)
+
+
 @pytest.mark.root
 def test_network_is_cut_and_comes_back(stage, rng):
     """The agent in a network namespace of its own whose cable is pulled in mid-restore."""
