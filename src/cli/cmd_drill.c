@@ -153,11 +153,7 @@ static cf_err *run_job(cf_reading *reading, const cf_point *point, const struct 
     cf_err *err = drill(&shown, point, opt, &job.progress, &result);
     const char *status;
     double seconds;
-    cf_err *ended = cf_reading_job_end(&job, err, &status, &seconds);
-    if (!err)
-        err = ended;
-    else
-        cf_err_free(ended);
+    err = cf_reading_job_end(&job, err, &status, &seconds);
     if (!err) err = cf_drill_remember(reading->agent.state, &result);
     if (result.failed) reading->cli->warnings = true;
     return err ? err : show(reading, &id, point, &result, status, seconds);

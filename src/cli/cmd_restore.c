@@ -230,11 +230,7 @@ static cf_err *run_job(struct shown *shown, const cf_point *point, cf_restore_op
     cf_err *err = say_missing(restore_all(shown, point, what, extras, &result), point, what, &result);
     const char *status = "planned";
     double seconds = 0;
-    cf_err *ended = what->dry_run ? NULL : cf_reading_job_end(&job, err, &status, &seconds);
-    if (!err)
-        err = ended;
-    else
-        cf_err_free(ended);
+    if (!what->dry_run) err = cf_reading_job_end(&job, err, &status, &seconds);
     if (result.warnings || result.damaged) reading->cli->warnings = true;
     return err ? err : summary(reading, what->dry_run ? NULL : &id, point, &result, status, shown, seconds);
 }

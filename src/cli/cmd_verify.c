@@ -94,11 +94,7 @@ static cf_err *verify_point(cf_reading *reading, const cf_point *point, double p
     err = cf_verify(reading->reader, point, &what, &result);
     const char *status;
     double seconds;
-    cf_err *ended = cf_reading_job_end(&job, err, &status, &seconds);
-    if (!err)
-        err = ended;
-    else
-        cf_err_free(ended);
+    err = cf_reading_job_end(&job, err, &status, &seconds);
     if (result.warnings || result.damaged) reading->cli->warnings = true;
     if (!err) err = summary(reading, &id, point, &result, status, shown.damaged, seconds);
     json_decref(shown.damaged);

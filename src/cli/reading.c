@@ -146,13 +146,10 @@ cf_err *cf_reading_job_start(cf_reading *reading, const char *type, const cf_poi
     if (!err) return NULL;
     const char *status;
     double seconds;
-    cf_err *second = cf_reading_job_end(job, err, &status, &seconds);
-    if (second) cf_log_error(CF_LOG_WARNING, second);
-    cf_err_free(second);
-    return cf_take(err);
+    return cf_reading_job_end(job, cf_take(err), &status, &seconds);
 }
 
-cf_err *cf_reading_job_end(cf_reading_job *job, const cf_err *err, const char **status, double *seconds) {
+cf_err *cf_reading_job_end(cf_reading_job *job, cf_err *err, const char **status, double *seconds) {
     cf_clock clock = cf_clock_system();
     *seconds = (double)(cf_clock_ms(&clock) - job->started_ms) / 1000.0;
     *status = err ? "failed" : "completed";
@@ -161,7 +158,10 @@ cf_err *cf_reading_job_end(cf_reading_job *job, const cf_err *err, const char **
     cf_err *second = job->job ? cf_job_end(job->job, err, job->point, status) : NULL;
     cf_job_free(job->job);
     cf_progress_wipe(&job->progress);
-    return second;
+    if (err && second) cf_log_error(CF_LOG_WARNING, second);
+    if (!err) return second;
+    cf_err_free(second);
+    return err;
 }
 
 static cf_err *event_json(const char *type, cf_span path, const cf_err *err) {

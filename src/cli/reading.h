@@ -52,8 +52,9 @@ typedef struct cf_reading_job {
 /* type: "restore", "verify". */
 cf_err *cf_reading_job_start(cf_reading *reading, const char *type, const cf_point *point, cf_reading_job *job)
     __attribute__((warn_unused_result));
-/* cf_reading_job_end: err is borrowed; *status is a literal; *seconds how long it took.                   */
-cf_err *cf_reading_job_end(cf_reading_job *job, const cf_err *err, const char **status, double *seconds)
+/* cf_reading_job_end: err (taken) is how the work ended; returns it, or what went wrong in recording the end. *status is
+ * a literal; *seconds how long it took.                                                                    */
+cf_err *cf_reading_job_end(cf_reading_job *job, cf_err *err, const char **status, double *seconds)
     __attribute__((warn_unused_result));
 
 /* cf_reading_event: with --json one line {"type":type,"path":...,"error":{...}}, otherwise a warning on stderr;
