@@ -60,6 +60,8 @@ cf_err *cf_fs_new(const cf_mount_options *options, cf_fs **out) {
 
 void cf_fs_free(cf_fs *fs) {
     if (!fs) return;
+    cf_fs_push_stop(fs);
+    free(fs->push_buffer);
     cf_points_free(fs->points);
     cf_files_free(fs->files);
     cf_pages_free(fs->pages);

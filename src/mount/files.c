@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { BUCKETS = 1024 };
+enum { BUCKETS = 4096 };
 
 struct cf_file {
     cf_files *files;

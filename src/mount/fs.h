@@ -13,6 +13,7 @@
 #include "mount/files.h"
 #include "mount/mount.h"
 #include "mount/points.h"
+#include "mount/push.h"
 
 /* Memory: these, CF_MOUNT_CACHE, and for each thread a lane and a buffer. */
 enum {
@@ -49,6 +50,9 @@ typedef struct cf_fs {
     cf_pages *pages;
     cf_points *points;
     cf_files *files;
+    cf_push *push; /* while the session runs */
+    struct fuse_session *session;
+    uint8_t *push_buffer;        /* CF_PUSH_FILE_MAX */
     bool no_open, no_opendir;    /* the kernel need not tell of opening */
     void (*look)(void *context); /* somebody looks at the folder of points: is the list still right? May be NULL */
     void *look_context;
@@ -95,6 +99,9 @@ void cf_call_fail(cf_fuse_call *call, cf_err *err);
 static inline const cf_map *cf_call_map(const cf_fuse_call *call) {
     return cf_volume_point(call->volume)->map;
 }
+/* cf_fs_push_start: from now on small files are given ahead; _stop as cf_push_free. */
+cf_err *cf_fs_push_start(cf_fs *fs, struct fuse_session *session) __attribute__((warn_unused_result));
+void cf_fs_push_stop(cf_fs *fs);
 /* cf_call_unread: what an entry that was not backed up fails with. */
 cf_err *cf_call_unread(uint32_t code);
 

@@ -13,23 +13,42 @@ enum {
 };
 
 /* NULL: it is no file. */
-static cf_err *open_layout(cf_fuse_call *call, cf_file **file) {
+static cf_err *layout_at(const cf_place *place, cf_layout **layout) {
+    cf_entry entry;
+    *layout = NULL;
+    cf_page_lock(place->page);
+    cf_page_entry(place->page, place->index, &entry);
+    cf_err *err = entry.not_read ? cf_call_unread(entry.code) : NULL;
+    if (!err && entry.meta.type == CF_TYPE_FILE) err = cf_layout_new(&entry, layout);
+    cf_page_unlock(place->page);
+    return err;
+}
+
+/* *small instead of *file: a small file, which is not kept. Both NULL: it is no file. */
+static cf_err *open_layout(cf_fuse_call *call, cf_file **file, cf_layout **small) {
     *file = cf_files_get(call->fs->files, call->inode);
     if (*file) return NULL;
     CF_AUTO_PLACE cf_place place = {0};
-    CF_TRY(cf_volume_at(call->volume, call->desk->lane, call->number, &place));
-    cf_entry entry;
-    cf_layout *layout = NULL;
-    cf_page_lock(place.page);
-    cf_page_entry(place.page, place.index, &entry);
-    cf_err *err = entry.not_read ? cf_call_unread(entry.code) : NULL;
-    if (!err && entry.meta.type == CF_TYPE_FILE) err = cf_layout_new(&entry, &layout);
-    cf_page_unlock(place.page);
-    if (err || !layout) return err;
-    return cf_files_put(call->fs->files, call->inode, layout, file);
+    cf_folder folder;
+    cf_layout *layout;
+    CF_TRY(cf_volume_at_in(call->volume, call->desk->lane, call->number, &folder, &place));
+    CF_TRY(layout_at(&place, &layout));
+    if (layout && small && cf_layout_size(layout) <= CF_PUSH_FILE_MAX) {
+        cf_push_seen(call->fs->push, call->slot, &folder, call->number);
+        *small = layout;
+        return NULL;
+    }
+    return layout ? cf_files_put(call->fs->files, call->inode, layout, file) : NULL;
 }
 
 /* ---- Reading ---- */
+
+/* What was stored again elsewhere, because its segment is damaged. */
+static void resolve(cf_fuse_call *call, cf_stretch *stretches, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!stretches[i].hole && cf_lane_resolve(call->desk->lane, cf_call_map(call), &stretches[i].ref))
+            stretches[i].checked = false; /* the copy was not */
+}
 
 /* The stretches' segments, each once. */
 static void want(cf_fuse_call *call, const cf_stretch *stretches, size_t count) {
@@ -61,6 +80,7 @@ static cf_err *read_ahead(cf_fuse_call *call, cf_layout *layout, uint64_t offset
         CF_TRY(
             cf_layout_map(layout, call->desk->lane, cf_call_map(call), from, to - from, stretches, STRETCHES, &count));
         if (count == 0) return NULL;
+        resolve(call, stretches, count);
         want(call, stretches, count);
         from = stretches[count - 1].offset + stretches[count - 1].length;
     }
@@ -100,6 +120,7 @@ static cf_err *read_all(cf_fuse_call *call, cf_layout *layout, uint64_t offset, 
         CF_TRY(cf_layout_map(layout, call->desk->lane, cf_call_map(call), offset + *got, size - *got, stretches,
                              STRETCHES, &count));
         if (count == 0) return NULL;
+        resolve(call, stretches, count);
         for (size_t i = 0; i < count; i++) {
             const cf_stretch *stretch = &stretches[i];
             if (stretch->hole) {
@@ -116,8 +137,10 @@ static cf_err *read_all(cf_fuse_call *call, cf_layout *layout, uint64_t offset, 
 
 static cf_err *read_file(cf_fuse_call *call, uint64_t offset, size_t size, size_t *got) {
     CF_AUTO(cf_file) file = NULL;
+    CF_AUTO(cf_layout) small = NULL;
     *got = 0;
-    CF_TRY(open_layout(call, &file));
+    CF_TRY(open_layout(call, &file, &small));
+    if (small) return read_all(call, small, offset, size, got);
     if (!file) return NULL;
     cf_layout *layout = cf_file_layout(file);
     if (cf_layout_size(layout) >= LARGE) CF_TRY(read_ahead(call, layout, offset, offset + size));
@@ -151,7 +174,7 @@ void cf_op_open(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *inf
 static cf_err *seek(cf_fuse_call *call, uint64_t offset, int whence, uint64_t *found, bool *any) {
     CF_AUTO(cf_file) file = NULL;
     *any = false;
-    CF_TRY(open_layout(call, &file));
+    CF_TRY(open_layout(call, &file, NULL));
     if (!file) return NULL;
     *any = whence == SEEK_DATA ? cf_layout_next_data(cf_file_layout(file), offset, found)
                                : cf_layout_next_hole(cf_file_layout(file), offset, found);
@@ -176,4 +199,46 @@ void cf_op_lseek(fuse_req_t request, fuse_ino_t inode, off_t offset, int whence,
     else
         fuse_reply_err(request, ENXIO);
     cf_call_end(&call);
+}
+
+/* ---- Giving small files ahead ---- */
+
+static cf_err *push_pin(void *context, size_t slot, cf_volume **volume) {
+    cf_fs *fs = context;
+    return cf_points_pin(fs->points, slot, volume);
+}
+
+static void push_unpin(void *context, size_t slot) {
+    cf_fs *fs = context;
+    cf_points_unpin(fs->points, slot);
+}
+
+static cf_err *push_give(void *context, cf_lane *lane, size_t slot, cf_volume *volume, const cf_place *place,
+                         bool *refused) {
+    cf_fs *fs = context;
+    CF_AUTO(cf_layout) layout = NULL;
+    cf_desk desk = {.lane = lane, .buffer = fs->push_buffer};
+    cf_fuse_call call = {
+        .fs = fs, .desk = &desk, .of_point = true, .slot = slot, .number = place->number, .volume = volume};
+    size_t got = 0;
+    CF_TRY(layout_at(place, &layout));
+    if (!layout || cf_layout_size(layout) > CF_PUSH_FILE_MAX) return NULL;
+    CF_TRY(read_all(&call, layout, 0, (size_t)cf_layout_size(layout), &got));
+    struct fuse_bufvec bytes = FUSE_BUFVEC_INIT(got);
+    bytes.buf[0].mem = fs->push_buffer;
+    fuse_ino_t inode = cf_inode_of(fs, slot, place->number);
+    *refused = fuse_lowlevel_notify_store(fs->session, inode, 0, &bytes, FUSE_BUF_NO_SPLICE) != 0;
+    return NULL;
+}
+
+cf_err *cf_fs_push_start(cf_fs *fs, struct fuse_session *session) {
+    const cf_push_ops ops = {.pin = push_pin, .unpin = push_unpin, .give = push_give, .context = fs};
+    fs->session = session;
+    fs->push_buffer = malloc(CF_PUSH_FILE_MAX);
+    if (!fs->push_buffer) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for giving files");
+    return cf_push_new(fs->options->reader, &ops, &fs->push);
+}
+
+void cf_fs_push_stop(cf_fs *fs) {
+    cf_push_free(cf_take(fs->push));
 }

@@ -9,17 +9,20 @@ enum { SOON_S = 10 };
 
 /* ---- Entries ---- */
 
-static bool readable(const cf_entry *entry) {
-    return !entry->not_read || entry->meta.type == CF_TYPE_DIRECTORY; /* an unread folder fails when it is listed */
+/* Of what was not backed up, neither size nor target is known. Nobody would ask for the content of a file of no bytes,
+ * and would take it for what the file held: so it fails when it is looked at. An unread folder fails when it is listed. */
+static bool can_be_shown(const cf_entry *entry) {
+    cf_file_type type = entry->meta.type;
+    return !entry->not_read || type == CF_TYPE_DIRECTORY || type == CF_TYPE_FIFO || type == CF_TYPE_SOCKET;
 }
 
-/* Fills what the kernel learns of an entry. *code: it was not backed up. */
+/* Fills what the kernel learns of an entry. *code: it was not backed up, and cannot be shown. */
 static void describe(cf_fuse_call *call, const cf_place *place, struct fuse_entry_param *param, uint32_t *code) {
     cf_entry entry;
     *param = (struct fuse_entry_param){.attr_timeout = CF_MOUNT_FOREVER, .entry_timeout = CF_MOUNT_FOREVER};
     cf_page_lock(place->page);
     cf_page_entry(place->page, place->index, &entry);
-    *code = readable(&entry) ? 0 : entry.code ? entry.code : CF_ERR_ENTRY_NOT_BACKED_UP;
+    *code = can_be_shown(&entry) ? 0 : entry.code ? entry.code : CF_ERR_ENTRY_NOT_BACKED_UP;
     param->ino = cf_inode_of(call->fs, call->slot, place->number);
     cf_inode_stat(call->fs, call->slot, place->number, &entry, &param->attr);
     cf_volume_learn(call->volume, place, &entry);

@@ -282,6 +282,7 @@ static cf_err *serve(struct session *session, cf_mount_end *end) {
     const cf_mount_options *options = session->options;
     CF_TRY(mount_it(session));
     start_refresher(session);
+    CF_TRY(cf_fs_push_start(session->fs, session->fuse));
     CF_TRY(start_threads(session));
     widen_read_ahead(options->folder);
     CF_TRY(options->ready(options->context));
@@ -309,6 +310,7 @@ cf_err *cf_mount_run(const cf_mount_options *options, cf_mount_end *end) {
     cf_mount_end how = CF_MOUNT_UNMOUNTED;
     if (!err) err = serve(&session, &how);
     stop_refresher(&session);
+    if (session.fs) cf_fs_push_stop(session.fs); /* while requests are still answered */
     if (session.fuse) {
         join_threads(&session); /* first: unmounting closes what they answer on */
         unmount_it(&session);

@@ -232,10 +232,15 @@ static cf_err *step(cf_volume *volume, cf_lane *lane, cf_folder *folder, uint64_
     return NULL;
 }
 
-cf_err *cf_volume_at(cf_volume *volume, cf_lane *lane, uint64_t number, cf_place *place) {
-    cf_folder folder = root_of(volume);
-    for (bool done = false; !done;) CF_TRY(step(volume, lane, &folder, number, place, &done));
+cf_err *cf_volume_at_in(cf_volume *volume, cf_lane *lane, uint64_t number, cf_folder *folder, cf_place *place) {
+    *folder = root_of(volume);
+    for (bool done = false; !done;) CF_TRY(step(volume, lane, folder, number, place, &done));
     return NULL;
+}
+
+cf_err *cf_volume_at(cf_volume *volume, cf_lane *lane, uint64_t number, cf_place *place) {
+    cf_folder folder;
+    return cf_volume_at_in(volume, lane, number, &folder, place);
 }
 
 cf_err *cf_volume_folder(cf_volume *volume, cf_lane *lane, uint64_t number, cf_folder *folder, bool *is_folder) {

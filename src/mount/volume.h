@@ -34,6 +34,9 @@ typedef struct cf_folder {
  * FORMAT and what reading fails with.                                                                     */
 cf_err *cf_volume_at(cf_volume *volume, cf_lane *lane, uint64_t number, cf_place *place)
     __attribute__((warn_unused_result));
+/* cf_volume_at_in: also gives the folder that it is in.                                                    */
+cf_err *cf_volume_at_in(cf_volume *volume, cf_lane *lane, uint64_t number, cf_folder *folder, cf_place *place)
+    __attribute__((warn_unused_result));
 /* cf_volume_folder: *is_folder false, folder unchanged, when the entry is none.                            */
 cf_err *cf_volume_folder(cf_volume *volume, cf_lane *lane, uint64_t number, cf_folder *folder, bool *is_folder)
     __attribute__((warn_unused_result));
