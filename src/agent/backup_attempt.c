@@ -339,6 +339,7 @@ static cf_err *scan(cf_attempt *attempt, cf_backup_result *result) {
                                  .dead = attempt->dead,
                                  .damaged = attempt->heal.open != NULL,
                                  .refresh = attempt->refresh,
+                                 .reader = attempt->reader,
                                  .cross_file_systems = attempt->coverage->cross_file_systems,
                                  .lanes = cf_job_lanes(attempt->job->config),
                                  .started = attempt->started,

@@ -14,6 +14,7 @@
 #include "base/cancel.h"
 #include "base/progress.h"
 #include "policy/exclude.h"
+#include "repo/reader.h"
 #include "repo/writer.h"
 #include "scan/cache.h"
 #include "scan/sources.h"
@@ -51,6 +52,7 @@ typedef struct cf_backup_options {
     cf_cache *cache;
     const cf_map *dead;        /* segments that are not stored any more, whatever the base says; may be NULL */
     const cf_map *refresh;     /* segments whose chunks are stored again where that can be done; may be NULL */
+    cf_reader *reader;         /* for what cannot be read here any more; may be NULL */
     bool damaged;              /* some of those are damaged: the base's nodes in them are stored again, too */
     bool cross_file_systems;   /* enter other file systems below a source (never pseudo ones) */
     const cf_exclude *exclude; /* what is left out; may be NULL */
@@ -74,7 +76,8 @@ typedef struct cf_backup_result {
     bool unchanged; /* the tree is the base's, node for node */
     uint64_t files_new, files_changed, files_unchanged;
     uint64_t bytes_read, warnings;
-    cf_map *map; /* exactly what the tree refers to; the caller frees it */
+    uint64_t chunks_fetched; /* from the vault, to be stored again */
+    cf_map *map;             /* exactly what the tree refers to; the caller frees it */
 } cf_backup_result;
 
 /* cf_backup_scan: returns when everything was handed to the writer (cf_writer_finish makes it durable).

@@ -16,9 +16,11 @@ struct cf_content_builder {
     cf_writer_lane *store;
     cf_map *map;
     cf_scan_level levels[LEVELS];
-    cf_buf node, pairs;
+    cf_buf node, pairs, uses;
     uint64_t last_pack;
     uint32_t last_segment;
+    uint32_t pair_count;
+    cf_use use; /* of the last pair */
 };
 
 cf_err *cf_content_builder_new(cf_writer_lane *store, cf_map *map, cf_content_builder **out) {
@@ -29,6 +31,7 @@ cf_err *cf_content_builder_new(cf_writer_lane *store, cf_map *map, cf_content_bu
     for (int i = 0; i < LEVELS; i++) cf_buf_init(&made->levels[i].refs, REFS_MAX);
     cf_buf_init(&made->node, CF_NODE_MAX);
     cf_buf_init(&made->pairs, PAIRS_MAX);
+    cf_buf_init(&made->uses, PAIRS_MAX);
     cf_content_builder_reset(made);
     *out = made;
     return NULL;
@@ -39,6 +42,7 @@ void cf_content_builder_free(cf_content_builder *builder) {
     for (int i = 0; i < LEVELS; i++) cf_buf_wipe(&builder->levels[i].refs);
     cf_buf_wipe(&builder->node);
     cf_buf_wipe(&builder->pairs);
+    cf_buf_wipe(&builder->uses);
     free(builder);
 }
 
@@ -49,12 +53,26 @@ void cf_content_builder_reset(cf_content_builder *builder) {
         builder->levels[i].listed = false;
     }
     cf_buf_reset(&builder->pairs);
+    cf_buf_reset(&builder->uses);
     builder->last_pack = 0;
     builder->last_segment = UINT32_MAX;
+    builder->pair_count = 0;
+}
+
+static void add_use(cf_use *use, const cf_ref *ref) {
+    uint32_t end = ref->offset + ref->length;
+    if (ref->offset < use->start) use->start = ref->offset;
+    if (end > use->end) use->end = end;
+    use->bytes += use->bytes < UINT32_MAX - ref->length ? ref->length : 0;
 }
 
 static cf_err *note(cf_content_builder *builder, const cf_ref *ref) {
-    if (ref->pack == builder->last_pack && ref->segment == builder->last_segment) return NULL;
+    if (ref->pack == builder->last_pack && ref->segment == builder->last_segment) {
+        add_use(&builder->use, ref);
+        return NULL;
+    }
+    if (builder->pair_count++) cf_use_encode(&builder->use, &builder->uses);
+    builder->use = (cf_use){ref->offset, ref->offset + ref->length, ref->length};
     cf_pairs_add(&builder->pairs, &builder->last_pack, &builder->last_segment, ref->pack, ref->segment);
     return cf_map_add(builder->map, ref->pack, ref->segment);
 }
@@ -119,6 +137,11 @@ cf_err *cf_content_builder_finish(cf_content_builder *builder, cf_content *conte
     while (builder->levels[depth].listed) {
         if (builder->levels[depth].count) CF_TRY(emit(builder, depth));
         depth++;
+    }
+    if (depth) { /* then the entry does not have the references: who counts what is used finds it here */
+        cf_use_encode(&builder->use, &builder->uses);
+        CF_TRY(cf_buf_check(&builder->uses, "what a file uses"));
+        cf_uses_put(&builder->pairs, builder->pair_count, cf_buf_span(&builder->uses));
     }
     CF_TRY(cf_buf_check(&builder->pairs, "the segments of a file"));
     *content = (cf_content){.depth = (uint8_t)depth,

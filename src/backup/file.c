@@ -53,9 +53,9 @@ cf_err *cf_entry_finish(cf_scan_lane *lane, cf_entry *entry, const cf_stat *stat
     CF_AUTO_BUF cf_buf refs;
     cf_buf_init(&refs, 65536);
     cf_buf_reset(&lane->pairs);
-    cf_buf_put_span(&lane->pairs, content_pairs);
     if (stat->type != CF_TYPE_DIRECTORY && stat->nlink > 1) CF_TRY(link_group(lane, stat, &entry->link_group));
     CF_TRY(place_xattrs(lane, entry, &refs, &lane->pairs));
+    cf_buf_put_span(&lane->pairs, content_pairs); /* the last: what is used may stand behind them */
     cf_buf_reset(&lane->entry);
     CF_TRY(cf_entry_encode(entry, &lane->entry));
     CF_TRY(cf_buf_check(&lane->entry, "an entry"));
@@ -206,6 +206,9 @@ cf_err *cf_file_process(cf_scan_lane *lane, cf_scan_folder *folder, size_t slot_
     cf_scan_slot *slot = &folder->slots[slot_index];
     const char *name = slot_name(folder, slot);
     cf_err *unreadable = NULL;
+    bool done = false;
+    CF_TRY(cf_file_again(lane, folder, slot, &done));
+    if (done) return NULL;
     if (slot->stat.type == CF_TYPE_FILE)
         CF_TRY(read_file(lane, folder, name, &slot->stat, &unreadable));
     else
@@ -219,7 +222,8 @@ cf_err *cf_file_process(cf_scan_lane *lane, cf_scan_folder *folder, size_t slot_
     if (cf_err_code(unreadable) == CF_ERR_OUT_OF_MEMORY) return unreadable;
     if (slot->base_good) { /* what the vault has of it is right: it stays where it stands */
         cf_err_free(unreadable);
-        return cf_run_mark(lane, slot_text(folder, slot, slot->segments));
+        CF_TRY(cf_file_from_vault(lane, folder, slot, &done));
+        return done ? NULL : cf_run_mark(lane, slot_text(folder, slot, slot->segments));
     }
     unreadable = cf_run_file_error(unreadable);
     cf_code code = cf_err_code(unreadable);

@@ -14,6 +14,7 @@
 #include "os/mounts.h"
 #include "os/sparse.h"
 #include "os/stat.h"
+#include "repo/tree.h"
 
 enum { FILE_TASK_MIN = 1 << 20, READ_BUFFER = 4 * CF_CHUNK_MAX };
 
@@ -94,9 +95,10 @@ typedef struct cf_scan_lane {
     cf_content_builder *content;
     cf_node_writer *node_writer;
     cf_xattr *xattrs;
+    cf_lane *vault;                  /* for what is fetched again; NULL until then */
     uint8_t *buffer, *second_buffer; /* READ_BUFFER each; the second one from the first large file on */
-    cf_buf entry, scratch, block, pairs, names, path;
-    uint64_t files_new, files_changed, files_unchanged, bytes_read, warnings, live_bytes;
+    cf_buf entry, scratch, block, pairs, names, path, chunk;
+    uint64_t files_new, files_changed, files_unchanged, bytes_read, warnings, live_bytes, chunks_fetched;
 } cf_scan_lane;
 
 struct cf_scan_run {
@@ -169,6 +171,11 @@ cf_err *cf_scan_store_content(cf_scan_lane *lane, cf_scan_stream *from, uint64_t
                               cf_err **unreadable);
 /* file.c: a new or changed object that is no folder. */
 cf_err *cf_file_process(cf_scan_lane *lane, cf_scan_folder *folder, size_t slot_index);
+/* again.c: an object of which the base is right, but stands in segments that are to be refreshed. *done: its slot is set.
+ * cf_file_again: a file of many chunks: only those chunks are read, where the file has them, else from the vault.
+ * cf_file_from_vault: what cannot be read here. What the vault does not give out either leaves *done false.      */
+cf_err *cf_file_again(cf_scan_lane *lane, cf_scan_folder *folder, cf_scan_slot *slot, bool *done);
+cf_err *cf_file_from_vault(cf_scan_lane *lane, cf_scan_folder *folder, cf_scan_slot *slot, bool *done);
 /* finish.c: everything below is done. */
 cf_err *cf_folder_finish(cf_scan_lane *lane, cf_scan_folder *folder);
 /* file.c, for folders too: encodes entry (its content is set) into lane->entry, its pairs into lane->pairs. */

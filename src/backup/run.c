@@ -236,6 +236,7 @@ static cf_err *lane_init(cf_scan_lane *lane, cf_scan_run *run) {
     cf_buf_init(&lane->block, (size_t)1 << 30);
     cf_buf_init(&lane->pairs, (size_t)256 << 20);
     cf_buf_init(&lane->path, (size_t)1 << 20);
+    cf_buf_init(&lane->chunk, CF_CHUNK_MAX);
     CF_TRY(cf_writer_lane_new(run->options.writer, &lane->store));
     CF_TRY(cf_mac_new(run->options.keys->id, &lane->mac));
     CF_TRY(cf_map_new(&lane->map));
@@ -265,6 +266,8 @@ static void lane_wipe(cf_scan_lane *lane) {
     cf_buf_wipe(&lane->block);
     cf_buf_wipe(&lane->pairs);
     cf_buf_wipe(&lane->path);
+    cf_buf_wipe(&lane->chunk);
+    cf_lane_free(lane->vault);
 }
 
 /* Deep trees keep a descriptor for each level. */
@@ -345,6 +348,7 @@ static cf_err *collect(cf_scan_run *run, cf_backup_result *result) {
         result->files_changed += lane->files_changed;
         result->files_unchanged += lane->files_unchanged;
         result->bytes_read += lane->bytes_read;
+        result->chunks_fetched += lane->chunks_fetched;
         result->warnings += lane->warnings;
         result->live_bytes += lane->live_bytes;
     }

@@ -96,7 +96,7 @@ struct cf_program {
     const char *summary;
     const cf_command *const *commands; /* NULL-terminated, in the order of help                        */
     bool has_home;                     /* knows --home and COFFER_HOME                                 */
-    const cf_command *only; /* a program without commands: what it does; its name is the program's     */
+    const cf_command *only;            /* a program without commands: what it does; its name is the program's     */
 };
 
 /* What a command is handed. Fields are for reading; `warnings` is set by the command.                 */

@@ -52,6 +52,8 @@ static cf_err *put_chunk(struct out *out, cf_span chunk) {
 
 static cf_err *copy_out(cf_reading *reading, cf_lane *lane, const cf_point *point, const cf_entry *entry) {
     CF_AUTO(cf_content_reader) content = NULL;
+    CF_AUTO_BUF cf_buf chunk;
+    cf_buf_init(&chunk, CF_CHUNK_MAX);
     CF_TRY(cf_content_reader_open(lane, point->map, &entry->content, &content));
     struct out out = {.extents = cf_cursor_of(entry->extents), .sparse = entry->sparse};
     for (;;) {
@@ -60,11 +62,8 @@ static cf_err *copy_out(cf_reading *reading, cf_lane *lane, const cf_point *poin
         CF_TRY(cf_cancel_check(reading->cli->cancel));
         CF_TRY(cf_content_reader_next(content, &ref, &more));
         if (!more) break;
-        CF_AUTO(cf_segment) segment = NULL;
-        cf_span chunk;
-        CF_TRY(cf_lane_segment(lane, point->map, CF_KIND_DATA, ref.pack, ref.segment, &segment));
-        CF_TRY(cf_lane_chunk_in(lane, segment, CF_KIND_DATA, &ref, &chunk));
-        CF_TRY(put_chunk(&out, chunk));
+        CF_TRY(cf_lane_chunk(lane, point->map, CF_KIND_DATA, &ref, &chunk));
+        CF_TRY(put_chunk(&out, cf_buf_span(&chunk)));
     }
     CF_TRY(put_hole(&out, entry->sparse ? entry->meta.size : 0));
     if (out.at != entry->meta.size)
@@ -91,6 +90,7 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     CF_AUTO_READING cf_reading reading = {0};
     CF_AUTO(cf_point) point = NULL;
     CF_TRY(cf_reading_open(cli, &opt->server, CF_RETRY_PERSON_MS, &reading));
+    cf_reading_use_index(&reading);
     cf_reading_use_trees(&reading);
     CF_TRY(cf_reading_point(&reading, arguments->item[0], &point));
     return cat(&reading, point, arguments->item[1]);

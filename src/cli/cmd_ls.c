@@ -125,6 +125,7 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     const char *path = arguments->count > 1 ? arguments->item[1] : "/";
     if (path[0] != '/') return cf_cli_usage(cli, "%s: PATH begins with '/', as in the recovery point", path);
     CF_TRY(cf_reading_open(cli, &opt->server, CF_RETRY_PERSON_MS, &reading));
+    cf_reading_use_index(&reading);
     cf_reading_use_trees(&reading);
     CF_TRY(cf_reading_point(&reading, arguments->item[0], &point));
     return list(&reading, point, path, opt->recursive);

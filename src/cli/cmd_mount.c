@@ -21,7 +21,7 @@
 
 struct mount_options {
     cf_server_options server;
-    const char *idle;
+    const char *idle, *patience;
     bool all, foreground;
 };
 
@@ -29,15 +29,18 @@ static const cf_option options[] = {
     CF_OPTION_FLAG(struct mount_options, all, "all", "all recovery points, a folder each, named by their time"),
     CF_OPTION_TEXT(struct mount_options, idle, "idle", "TIME",
                    "unmount after this time without use: 90s, 30m, 6h (when not given), 2d, or never"),
+    CF_OPTION_TEXT(struct mount_options, patience, "patience", "TIME",
+                   "how long a program waits for a vault that is away before it gets an error: 30s (when not given)"),
     CF_OPTION_FLAG(struct mount_options, foreground, "foreground", "serve it from here; Ctrl-C unmounts"),
-    CF_OPTIONS_SERVER(struct mount_options, server), CF_OPTION_END};
+    CF_OPTIONS_SERVER(struct mount_options, server),
+    CF_OPTION_END};
 
 struct mounting {
     cf_cli *cli;
     const struct mount_options *options;
     const char *point; /* as given; NULL: all */
     char *folder;      /* as the list of mounts has it */
-    uint64_t idle_ms;
+    uint64_t idle_ms, patience_ms;
     int ready_fd; /* of the process that waits; -1: none does */
     cf_reading reading;
     cf_reader *reader;
@@ -51,15 +54,12 @@ struct mounting {
 
 /* ---- What was asked for ---- */
 
-static cf_err *parse_idle(const cf_cli *cli, const char *text, uint64_t *ms) {
+static cf_err *parse_time(const cf_cli *cli, const char *option, const char *text, uint64_t *ms) {
     static const struct {
         char letter;
         uint64_t ms;
     } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
-    *ms = 6 * 3600000ull;
     if (!text) return NULL;
-    *ms = 0;
-    if (strcmp(text, "never") == 0) return NULL;
     size_t size = strlen(text);
     for (size_t i = 0; i < sizeof units / sizeof *units && size > 1; i++) {
         CF_AUTO_FREE char *number = strndup(text, size - 1);
@@ -69,7 +69,17 @@ static cf_err *parse_idle(const cf_cli *cli, const char *text, uint64_t *ms) {
         *ms = count * units[i].ms;
         return NULL;
     }
-    return cf_cli_usage(cli, "--idle %s: a time like 90s, 30m, 6h or 2d, or never, is expected", text);
+    return cf_cli_usage(cli, "--%s %s: a time like 90s, 30m, 6h or 2d is expected", option, text);
+}
+
+static cf_err *parse_times(const struct mount_options *opt, struct mounting *mounting) {
+    mounting->idle_ms = 6 * 3600000ull;
+    mounting->patience_ms = CF_RETRY_PERSON_MS;
+    CF_TRY(parse_time(mounting->cli, "patience", opt->patience, &mounting->patience_ms));
+    if (!opt->idle || strcmp(opt->idle, "never") != 0)
+        return parse_time(mounting->cli, "idle", opt->idle, &mounting->idle_ms);
+    mounting->idle_ms = 0;
+    return NULL;
 }
 
 /* Nothing of the person's must be hidden below the mount. */
@@ -307,7 +317,7 @@ static cf_err *mount(struct mounting *mounting) {
     /* Many threads, one bound of memory: few arenas. */
     mallopt(M_ARENA_MAX, 2);
     cf_reading *reading = &mounting->reading;
-    CF_TRY(cf_reading_open(mounting->cli, &mounting->options->server, CF_RETRY_PERSON_MS, reading));
+    CF_TRY(cf_reading_open(mounting->cli, &mounting->options->server, mounting->patience_ms, reading));
     CF_TRY(cf_reader_open(reading->source, reading->access->keys, &reading->access->server_id, CF_MOUNT_CACHE,
                           &mounting->reader));
     CF_TRY(choose_points(mounting));
@@ -334,7 +344,7 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
                                           : "a recovery point and a folder are expected");
     struct mounting mounting = {
         .cli = cli, .options = opt, .point = opt->all ? NULL : arguments->item[0], .ready_fd = -1};
-    cf_err *err = parse_idle(cli, opt->idle, &mounting.idle_ms);
+    cf_err *err = parse_times(opt, &mounting);
     if (!err) err = check_possible(opt, mounting.point);
     if (!err) err = check_folder(arguments->item[arguments->count - 1], &mounting.folder);
     if (!err && !opt->foreground) err = go_behind(&mounting); /* before anything is open and any thread runs */

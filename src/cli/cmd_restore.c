@@ -306,6 +306,7 @@ static cf_err *run(cf_cli *cli, const void *given, const cf_words *arguments) {
     if (!patterns) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the patterns");
     for (size_t i = 1; i < arguments->count; i++) patterns[i - 1] = cf_span_text(arguments->item[i]);
     CF_TRY(cf_reading_open(cli, &opt->server, CF_RETRY_JOB_MS, &reading));
+    cf_reading_use_index(&reading);
     CF_TRY(cf_reading_point(&reading, arguments->item[0], &point));
     cf_restore_options what = {.patterns = patterns,
                                .pattern_count = arguments->count - 1,

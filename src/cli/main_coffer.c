@@ -3,10 +3,29 @@
 
 /* clang-format off: one to a line */
 static const cf_command *const commands[] = {
-    &cf_cmd_register,   &cf_cmd_status,       &cf_cmd_policy,
-    &cf_cmd_backup,  &cf_cmd_points, &cf_cmd_ls, &cf_cmd_find, &cf_cmd_diff,         &cf_cmd_cat,
-    &cf_cmd_restore,    &cf_cmd_verify, &cf_cmd_drill, &cf_cmd_mount, &cf_cmd_unmount,       &cf_cmd_jobs,    &cf_cmd_cancel, &cf_cmd_unregister, &cf_cmd_throttle,
-    &cf_cmd_passphrase, &cf_cmd_recovery_kit, &cf_cmd_explain, &cf_cmd_sync, NULL,
+    &cf_cmd_register,
+    &cf_cmd_status,
+    &cf_cmd_policy,
+    &cf_cmd_backup,
+    &cf_cmd_points,
+    &cf_cmd_ls,
+    &cf_cmd_find,
+    &cf_cmd_diff,
+    &cf_cmd_cat,
+    &cf_cmd_restore,
+    &cf_cmd_verify,
+    &cf_cmd_drill,
+    &cf_cmd_mount,
+    &cf_cmd_unmount,
+    &cf_cmd_jobs,
+    &cf_cmd_cancel,
+    &cf_cmd_unregister,
+    &cf_cmd_throttle,
+    &cf_cmd_passphrase,
+    &cf_cmd_recovery_kit,
+    &cf_cmd_explain,
+    &cf_cmd_sync,
+    NULL,
 };
 /* clang-format on */
 

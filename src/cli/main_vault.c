@@ -3,21 +3,11 @@
 #include "cli/commands.h"
 
 static const cf_command *const commands[] = {
-    &cf_cmd_vault_init,
-    &cf_cmd_vault_serve,
-    &cf_cmd_vault_credentials,
-    &cf_cmd_vault_servers,
-    &cf_cmd_vault_points,
-    &cf_cmd_vault_jobs,
-    &cf_cmd_vault_address,
-    &cf_cmd_vault_settings,
-    &cf_cmd_vault_confirm,
-    &cf_cmd_vault_gc,
-    &cf_cmd_vault_rebuild,
-    &cf_cmd_vault_scrub,
-    &cf_cmd_explain,
-    &cf_cmd_vault_routes,
-    NULL,
+    &cf_cmd_vault_init,    &cf_cmd_vault_serve,    &cf_cmd_vault_credentials,
+    &cf_cmd_vault_servers, &cf_cmd_vault_points,   &cf_cmd_vault_jobs,
+    &cf_cmd_vault_address, &cf_cmd_vault_settings, &cf_cmd_vault_confirm,
+    &cf_cmd_vault_gc,      &cf_cmd_vault_rebuild,  &cf_cmd_vault_scrub,
+    &cf_cmd_explain,       &cf_cmd_vault_routes,   NULL,
 };
 
 static const cf_program program = {

@@ -51,8 +51,18 @@ void cf_reading_use_trees(cf_reading *reading) {
     cf_reader_use_trees(reading->reader, reading->trees);
 }
 
+void cf_reading_use_index(cf_reading *reading) {
+    if (!reading->access->own || reading->finder) return;
+    cf_err *err = cf_index_finder_new(reading->agent.state, reading->agent.home.scratch, &reading->access->server_id,
+                                      &reading->finder);
+    if (!err) cf_index_finder_use(reading->finder, reading->reader);
+    if (err) cf_log_error(CF_LOG_INFO, err); /* it is only for damage */
+    cf_err_free(err);
+}
+
 void cf_reading_close(cf_reading *reading) {
     cf_reader_close(reading->reader);
+    cf_index_finder_free(reading->finder);
     cf_tree_cache_close(reading->trees);
     cf_source_close(reading->source);
     cf_access_free(reading->access);

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <pthread.h>
 
+#include "agent/finder.h"
 #include "agent/runner.h"
 #include "cli/agent.h"
 #include "cli/progress.h"
@@ -17,8 +18,9 @@ typedef struct cf_reading {
     cf_access *access;
     cf_source *source;
     cf_reader *reader;
-    cf_tree_cache *trees; /* NULL until cf_reading_use_trees, and where there is none */
-    cf_point_row *rows;   /* ascending by counter */
+    cf_tree_cache *trees;    /* NULL until cf_reading_use_trees, and where there is none */
+    cf_index_finder *finder; /* NULL until cf_reading_use_index, and where there is no index */
+    cf_point_row *rows;      /* ascending by counter */
     size_t row_count;
 } cf_reading;
 
@@ -30,6 +32,9 @@ void cf_reading_close(cf_reading *reading);
 #define CF_AUTO_READING __attribute__((cleanup(cf_reading_close)))
 /* cf_reading_use_trees: from now on with the cache of trees in scratch. Another server's data is never kept here. */
 void cf_reading_use_trees(cf_reading *reading);
+/* cf_reading_use_index: chunks that are damaged where a point says they are may be read where this server's index says. Not for
+ * commands that look whether the vault's copy is whole: another machine has no such index.                  */
+void cf_reading_use_index(cf_reading *reading);
 /* cf_reading_point: name as in cf_reader_point_find.                                                       */
 cf_err *cf_reading_point(cf_reading *reading, const char *name, cf_point **point) __attribute__((warn_unused_result));
 

@@ -110,17 +110,16 @@ cf_err *cf_content_reader_next(cf_content_reader *content, cf_ref *ref, bool *mo
 
 cf_err *cf_content_bytes(cf_lane *lane, const cf_map *map, const cf_content *given, cf_buf *out) {
     CF_AUTO(cf_content_reader) content = NULL;
+    CF_AUTO_BUF cf_buf chunk;
+    cf_buf_init(&chunk, CF_CHUNK_MAX);
     CF_TRY(cf_content_reader_open(lane, map, given, &content));
     for (;;) {
         cf_ref ref;
         bool more;
         CF_TRY(cf_content_reader_next(content, &ref, &more));
         if (!more) return NULL;
-        CF_AUTO(cf_segment) segment = NULL;
-        CF_TRY(cf_lane_segment(lane, map, CF_KIND_DATA, ref.pack, ref.segment, &segment));
-        cf_span chunk;
-        CF_TRY(cf_lane_chunk_in(lane, segment, CF_KIND_DATA, &ref, &chunk));
-        cf_buf_put_span(out, chunk);
+        CF_TRY(cf_lane_chunk(lane, map, CF_KIND_DATA, &ref, &chunk));
+        cf_buf_put_span(out, cf_buf_span(&chunk));
         CF_TRY(cf_buf_check(out, "a content"));
     }
 }

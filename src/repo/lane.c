@@ -137,6 +137,7 @@ static cf_err *doubt(cf_reader *reader, uint64_t number, cf_err *err, bool *agai
     *again = false;
     if (!err || !cf_reader_pack_doubtful(err)) return err;
     CF_AUTO(cf_err) ignored = cf_reader_pack_again(reader, number, again); /* then the first error stands */
+    (void)ignored;
     if (!*again) return err;
     cf_err_free(err);
     return NULL;
@@ -198,16 +199,65 @@ cf_err *cf_lane_chunk_in(cf_lane *lane, const cf_segment *segment, cf_kind kind,
     return NULL;
 }
 
-cf_err *cf_lane_chunk(cf_lane *lane, const cf_map *map, cf_kind kind, const cf_ref *ref, cf_buf *out) {
+static cf_err *chunk_at(cf_lane *lane, const cf_map *map, cf_kind kind, const cf_ref *at, cf_buf *out) {
     CF_AUTO(cf_segment) segment = NULL;
-    cf_ref at = *ref;
-    (void)cf_lane_resolve(lane, map, &at); /* false: it stands where it always stood */
-    CF_TRY(cf_lane_segment(lane, map, kind, at.pack, at.segment, &segment));
     cf_span chunk;
-    CF_TRY(cf_lane_chunk_in(lane, segment, kind, &at, &chunk));
+    CF_TRY(cf_lane_segment(lane, map, kind, at->pack, at->segment, &segment));
+    CF_TRY(cf_lane_chunk_in(lane, segment, kind, at, &chunk));
     cf_buf_reset(out);
     cf_buf_put_span(out, chunk);
     return cf_buf_check(out, "a chunk");
+}
+
+static bool same_place(const cf_ref *a, const cf_ref *b) {
+    return a->pack == b->pack && a->segment == b->segment && a->offset == b->offset;
+}
+
+/* *done: it stands there. What is wrong there does not matter: that it is wrong elsewhere is known. */
+static cf_err *try_there(cf_lane *lane, const cf_map *map, cf_kind kind, const cf_ref *there, cf_buf *out, bool *done) {
+    cf_err *err = chunk_at(lane, map, kind, there, out);
+    *done = !err;
+    if (!cf_err_has(err, CF_F_DAMAGE)) return err;
+    cf_err_free(err);
+    return NULL;
+}
+
+/* The map does not know of places that a finder knows of: the chunk's ID is what counts. */
+static cf_err *try_finder(cf_lane *lane, cf_kind kind, const cf_ref *ref, cf_buf *out, bool *done) {
+    const cf_finder *finder = &lane->reader->finder;
+    cf_ref there;
+    bool found = false;
+    if (!finder->find) return NULL;
+    CF_TRY(finder->find(finder->context, &ref->id, &found, &there));
+    if (!found || there.length != ref->length || same_place(&there, ref)) return NULL;
+    return try_there(lane, NULL, kind, &there, out, done);
+}
+
+cf_err *cf_lane_chunk_elsewhere(cf_lane *lane, const cf_map *map, cf_kind kind, const cf_ref *ref, cf_err *why,
+                                cf_buf *out) {
+    CF_AUTO(cf_err) first = why;
+    bool done = false;
+    size_t at = 0;
+    cf_ref there;
+    if (!cf_err_has(first, CF_F_DAMAGE)) return cf_take(first);
+    while (!done && cf_lane_moved(lane, map, ref, &at, &there))
+        if (!same_place(&there, ref)) CF_TRY(try_there(lane, map, kind, &there, out, &done));
+    if (!done) CF_TRY(try_finder(lane, kind, ref, out, &done));
+    return done ? NULL : cf_take(first);
+}
+
+cf_err *cf_lane_chunk(cf_lane *lane, const cf_map *map, cf_kind kind, const cf_ref *ref, cf_buf *out) {
+    cf_ref at = *ref;
+    bool moved = cf_lane_resolve(lane, map, &at), done = false;
+    cf_err *err = chunk_at(lane, map, kind, &at, out);
+    if (moved && err && cf_err_has(err, CF_F_DAMAGE)) { /* where it stood before, may be right again */
+        cf_err *there = try_there(lane, map, kind, ref, out, &done);
+        if (done || there) {
+            cf_err_free(err);
+            return there;
+        }
+    }
+    return err ? cf_lane_chunk_elsewhere(lane, map, kind, &at, err, out) : NULL;
 }
 
 bool cf_reader_cached(cf_reader *reader, uint64_t pack, uint16_t segment) {

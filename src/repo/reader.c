@@ -49,6 +49,10 @@ void cf_reader_use_trees(cf_reader *reader, cf_tree_cache *trees) {
     reader->trees = trees;
 }
 
+void cf_reader_use_finder(cf_reader *reader, const cf_finder *finder) {
+    reader->finder = *finder;
+}
+
 const cf_id16 *cf_reader_server(const cf_reader *reader) {
     return &reader->server;
 }

@@ -35,6 +35,14 @@ CF_DEFINE_AUTO(cf_reader, cf_reader_close)
 /* cf_reader_use_trees: look for what belongs to trees in this cache first, and keep there what was fetched. Borrowed until
  * close; set before anything is read. Not for commands whose purpose is to read what the vault holds (verify). */
 void cf_reader_use_trees(cf_reader *reader, cf_tree_cache *trees);
+/* cf_reader_use_finder: who knows where chunks of this server stand besides what points say (the agent's index). Asked
+ * for what cannot be read where it should be, from any thread. Set before anything is read; for commands that want content,
+ * not for those that look whether the vault's copy is whole.                                                 */
+typedef struct cf_finder {
+    cf_err *(*find)(void *context, const cf_id32 *id, bool *found, cf_ref *ref);
+    void *context;
+} cf_finder;
+void cf_reader_use_finder(cf_reader *reader, const cf_finder *finder);
 const cf_id16 *cf_reader_server(const cf_reader *reader);
 /* Bytes read from packs so far. */
 uint64_t cf_reader_fetched(const cf_reader *reader);
@@ -103,10 +111,15 @@ CF_DEFINE_AUTO(cf_segment, cf_segment_release)
  * (CF_F_DAMAGE tells them apart).                                                                       */
 cf_err *cf_lane_segment(cf_lane *lane, const cf_map *map, cf_kind kind, uint64_t pack, uint16_t segment,
                         cf_segment **out);
-/* cf_lane_chunk: the bytes of a reference, its ID checked: out is reset and receives them.
+/* cf_lane_chunk: the bytes of a reference, its ID checked: out is reset and receives them. From its address; what stands
+ * elsewhere by now (a relocation record, else the finder) from there, and where that is damaged from the other places.
  * Fails also: CHUNK_MISMATCH (reasons "id", "range").                                                   */
 cf_err *cf_lane_chunk(cf_lane *lane, const cf_map *map, cf_kind kind, const cf_ref *ref, cf_buf *out);
-/* cf_lane_chunk_in: the same within a pinned segment, without copying.                                  */
+/* cf_lane_chunk_elsewhere: a chunk that could not be read at ref (why, taken): from the other places that are known. Fails with
+ * why when there is none.                                                                               */
+cf_err *cf_lane_chunk_elsewhere(cf_lane *lane, const cf_map *map, cf_kind kind, const cf_ref *ref, cf_err *why,
+                                cf_buf *out);
+/* cf_lane_chunk_in: the same as cf_lane_chunk, at this address only, within a pinned segment, without copying.                                  */
 cf_err *cf_lane_chunk_in(cf_lane *lane, const cf_segment *segment, cf_kind kind, const cf_ref *ref, cf_span *chunk);
 /* cf_lane_chunk_id: the ID of bytes that are at hand (is a local file the same?).                       */
 cf_err *cf_lane_chunk_id(cf_lane *lane, cf_kind kind, cf_span content, cf_id32 *id);

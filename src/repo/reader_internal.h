@@ -87,6 +87,8 @@ typedef struct cf_relocations {
     size_t moved_count;
 } cf_relocations;
 void cf_relocations_wipe(cf_relocations *all);
+/* cf_lane_moved: the first place behind *at (start with 0) that a relocation record gives for the chunk, within map. */
+bool cf_lane_moved(const cf_lane *lane, const cf_map *map, const cf_ref *ref, size_t *at, cf_ref *there);
 /* cf_reader_add_extra: what the point needs because chunks of it were moved. */
 cf_err *cf_reader_add_extra(cf_reader *reader, const cf_id32 *point, cf_map *map);
 
@@ -107,6 +109,7 @@ struct cf_reader {
     _Atomic uint64_t fetched;
     cf_relocations relocations;
     cf_tree_cache *trees; /* may be NULL */
+    cf_finder finder;     /* find may be NULL */
 };
 
 struct cf_lane {

@@ -107,23 +107,36 @@ cf_err *cf_reader_add_extra(cf_reader *reader, const cf_id32 *point, cf_map *map
     return NULL;
 }
 
-bool cf_lane_resolve(const cf_lane *lane, const cf_map *map, cf_ref *ref) {
-    /* Complete before the first point's map is, and unchanged from then on. */
-    const cf_relocations *all = &lane->reader->relocations;
+/* The first of the chunk's places, or where it would be. */
+static size_t first_moved(const cf_relocations *all, const cf_id32 *id) {
     size_t low = 0, high = all->moved_count;
-    if (high == 0 || !map) return false;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (memcmp(all->moved[middle].ref.id.bytes, ref->id.bytes, 32) < 0)
+        if (memcmp(all->moved[middle].ref.id.bytes, id->bytes, 32) < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    for (; low < all->moved_count && cf_id32_equal(&all->moved[low].ref.id, &ref->id); low++) {
-        const cf_ref *there = &all->moved[low].ref;
-        if (there->length != ref->length || !cf_map_has(map, there->pack, there->segment)) continue;
-        *ref = *there;
-        return true;
+    return low;
+}
+
+bool cf_lane_moved(const cf_lane *lane, const cf_map *map, const cf_ref *ref, size_t *at, cf_ref *there) {
+    /* Complete before the first point's map is, and unchanged from then on. */
+    const cf_relocations *all = &lane->reader->relocations;
+    if (all->moved_count == 0 || !map) return false;
+    for (size_t i = first_moved(all, &ref->id) + *at;
+         i < all->moved_count && cf_id32_equal(&all->moved[i].ref.id, &ref->id); i++) {
+        *there = all->moved[i].ref;
+        ++*at;
+        if (there->length == ref->length && cf_map_has(map, there->pack, there->segment)) return true;
     }
     return false;
+}
+
+bool cf_lane_resolve(const cf_lane *lane, const cf_map *map, cf_ref *ref) {
+    size_t at = 0;
+    cf_ref there;
+    bool moved = cf_lane_moved(lane, map, ref, &at, &there);
+    if (moved) *ref = there;
+    return moved;
 }

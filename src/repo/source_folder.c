@@ -3,26 +3,36 @@
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "os/dir.h"
 #include "os/fail.h"
 #include "os/file.h"
 #include "sealed/slot.h"
+#include "visible/merged.h"
 #include "visible/pack.h"
+#include "visible/relocation.h"
 
+/* Where a pack stands. */
 struct named {
     uint64_t number;
     uint32_t generation;
-    char name[80];
+    bool merged; /* in that folder: from base on, size bytes */
+    uint64_t base, size;
+    char name[80]; /* of the object */
 };
 
 struct folder {
     int packs, records, points; /* descriptors */
-    pthread_mutex_t lock;       /* the list: packs may be added while we read */
-    struct named *list;         /* ascending by number, then generation */
-    size_t count;
+    int merged, relocations;    /* -1: there is none */
+    cf_id16 server;
+    pthread_mutex_t lock; /* the list: packs may be added while we read */
+    struct named *list;   /* ascending by number, then generation */
+    size_t count, room;
 };
 
 /* "<16 digits>-<32 digits>" and for compacted packs ".<8 digits>". */
@@ -37,9 +47,8 @@ static bool parse_pack_name(const char *name, size_t size, struct named *out) {
     part[32] = 0;
     if (!cf_hex_decode(part, session, 16)) return false;
     if (size == 58 && (name[49] != '.' || !cf_hex_decode(name + 50, generation, 4))) return false;
-    out->number = 0;
+    *out = (struct named){0};
     for (int i = 0; i < 8; i++) out->number = out->number << 8 | number[i];
-    out->generation = 0;
     for (int i = 0; i < 4; i++) out->generation = out->generation << 8 | generation[i];
     memcpy(out->name, name, size + 1);
     return true;
@@ -51,33 +60,92 @@ static int compare_named(const void *left, const void *right) {
     return (a->generation > b->generation) - (a->generation < b->generation);
 }
 
-static cf_err *scan(struct folder *folder) {
-    CF_AUTO(cf_dir) dir = NULL;
-    CF_TRY(cf_dir_new(&dir));
+static cf_err *add_named(struct folder *folder, const struct named *found) {
+    if (folder->count == folder->room) {
+        size_t room = folder->room ? 2 * folder->room : 1024;
+        struct named *grown = reallocarray(folder->list, room, sizeof *grown);
+        if (!grown) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of packs");
+        folder->list = grown;
+        folder->room = room;
+    }
+    folder->list[folder->count++] = *found;
+    return NULL;
+}
+
+static cf_err *scan_packs(struct folder *folder, cf_dir *dir) {
     CF_AUTO_FD int fd = openat(folder->packs, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return cf_os_fail(errno, "open", "packs");
     CF_TRY(cf_dir_start(dir, fd, "packs"));
-    folder->count = 0;
-    for (size_t room = 0;;) {
+    for (;;) {
         cf_dir_entry entry;
+        struct named found;
         bool more;
         CF_TRY(cf_dir_next(dir, &entry, &more));
-        if (!more) break;
-        struct named found;
-        if (!parse_pack_name(entry.name, entry.size, &found)) continue;
-        if (folder->count == room || !folder->list) {
-            room = room ? 2 * room : 1024;
-            struct named *grown = reallocarray(folder->list, room, sizeof *grown);
-            if (!grown) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of packs");
-            folder->list = grown;
-        }
-        folder->list[folder->count++] = found;
+        if (!more) return NULL;
+        if (parse_pack_name(entry.name, entry.size, &found)) CF_TRY(add_named(folder, &found));
     }
+}
+
+/* The packs of a merged object, from its head. */
+static cf_err *add_merged(struct folder *folder, const char *name, const cf_id16 *id) {
+    CF_AUTO_BUF cf_buf head;
+    CF_AUTO_FREE cf_merged_pack *packs = NULL;
+    uint64_t size;
+    size_t count;
+    CF_AUTO_FD int fd = openat(folder->merged, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT) return NULL; /* removed since it was listed */
+    if (fd < 0) return cf_os_fail(errno, "open", name);
+    cf_buf_init(&head, cf_merged_head_size(CF_MERGED_PACKS_MAX));
+    CF_TRY(cf_file_size(fd, name, &size));
+    uint8_t *place = cf_buf_reserve(&head, cf_merged_head_size(CF_MERGED_PACKS_MAX));
+    if (!place) return cf_buf_check(&head, "the head of a merged object");
+    CF_TRY(cf_file_read_exact(fd, 0, place, CF_MERGED_HEADER_SIZE, name));
+    CF_TRY(cf_merged_count(cf_span_of(place, CF_MERGED_HEADER_SIZE), &folder->server, id, &count));
+    CF_TRY(cf_file_read_exact(fd, 0, place, cf_merged_head_size(count), name));
+    CF_TRY(cf_merged_head_decode(cf_span_of(place, cf_merged_head_size(count)), size, &folder->server, id, &packs,
+                                 &count));
+    for (size_t i = 0; i < count; i++) {
+        struct named found = {.number = packs[i].number,
+                              .generation = packs[i].generation,
+                              .merged = true,
+                              .base = packs[i].offset,
+                              .size = packs[i].size};
+        memcpy(found.name, name, CF_HEX_SIZE(16));
+        CF_TRY(add_named(folder, &found));
+    }
+    return NULL;
+}
+
+static cf_err *scan_merged(struct folder *folder, cf_dir *dir) {
+    if (folder->merged < 0) return NULL;
+    CF_AUTO_FD int fd = openat(folder->merged, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return cf_os_fail(errno, "open", "merged");
+    CF_TRY(cf_dir_start(dir, fd, "merged"));
+    for (;;) {
+        cf_dir_entry entry;
+        cf_id16 id;
+        bool more;
+        CF_TRY(cf_dir_next(dir, &entry, &more));
+        if (!more) return NULL;
+        if (entry.size != 32 || !cf_hex_decode(entry.name, id.bytes, 16)) continue;
+        cf_err *err = add_merged(folder, entry.name, &id);
+        if (cf_err_is(err, CF_ERR_OUT_OF_MEMORY)) return err;
+        if (err) cf_log_error(CF_LOG_WARNING, err); /* its packs are missing, the rest is as readable as before */
+        cf_err_free(err);
+    }
+}
+
+static cf_err *scan(struct folder *folder) {
+    CF_AUTO(cf_dir) dir = NULL;
+    CF_TRY(cf_dir_new(&dir));
+    folder->count = 0;
+    CF_TRY(scan_packs(folder, dir));
+    CF_TRY(scan_merged(folder, dir));
     if (folder->count) qsort(folder->list, folder->count, sizeof *folder->list, compare_named);
     return NULL;
 }
 
-static bool find(const struct folder *folder, uint64_t number, char name[80]) {
+static bool find(const struct folder *folder, uint64_t number, struct named *out) {
     size_t low = 0, high = folder->count;
     while (low < high) { /* behind the last one with this number: the highest generation */
         size_t middle = low + (high - low) / 2;
@@ -87,29 +155,29 @@ static bool find(const struct folder *folder, uint64_t number, char name[80]) {
             high = middle;
     }
     if (low == 0 || folder->list[low - 1].number != number) return false;
-    memcpy(name, folder->list[low - 1].name, sizeof folder->list[low - 1].name);
+    *out = folder->list[low - 1];
     return true;
 }
 
-static cf_err *find_again(struct folder *folder, uint64_t number, bool fresh, bool *found, char name[80]) {
+static cf_err *find_again(struct folder *folder, uint64_t number, bool fresh, bool *found, struct named *out) {
     pthread_mutex_lock(&folder->lock);
-    *found = !fresh && find(folder, number, name);
+    *found = !fresh && find(folder, number, out);
     cf_err *err = *found ? NULL : scan(folder);
-    if (!*found && !err) *found = find(folder, number, name);
+    if (!*found && !err) *found = find(folder, number, out);
     pthread_mutex_unlock(&folder->lock);
     return err;
 }
 
 /* A pack whose name is gone may have been written anew: the list is read again, once. */
-static cf_err *open_pack(struct folder *folder, uint64_t number, int *fd) {
-    char name[80];
+static cf_err *open_pack(struct folder *folder, uint64_t number, int *fd, struct named *at) {
     bool found = true;
     for (int round = 0; round < 2 && found; round++) {
-        CF_TRY(find_again(folder, number, round > 0, &found, name));
+        CF_TRY(find_again(folder, number, round > 0, &found, at));
         if (!found) break;
-        *fd = openat(folder->packs, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        *fd = openat(at->merged ? folder->merged : folder->packs, at->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (*fd < 0 && errno != ENOENT) return cf_os_fail(errno, "open", at->name);
+        if (*fd >= 0 && !at->merged) CF_TRY(cf_file_size(*fd, "pack", &at->size));
         if (*fd >= 0) return NULL;
-        if (errno != ENOENT) return cf_os_fail(errno, "open", name);
     }
     return cf_fail_reason(CF_ERR_PACK_UNREADABLE, "missing", "pack %llu is not there", (unsigned long long)number);
 }
@@ -133,18 +201,19 @@ static cf_err *read_piece(int fd, uint64_t offset, uint64_t size, cf_buf *out) {
 
 static cf_err *read_frame(struct folder *folder, uint64_t number, cf_pack_frame *frame) {
     CF_AUTO_FD int fd = -1;
-    CF_TRY(open_pack(folder, number, &fd));
-    CF_TRY(cf_file_size(fd, "pack", &frame->size));
-    CF_TRY(read_piece(fd, 0, CF_PACK_HEADER_SIZE, &frame->header));
+    struct named at;
+    CF_TRY(open_pack(folder, number, &fd, &at));
+    frame->size = at.size;
+    CF_TRY(read_piece(fd, at.base, CF_PACK_HEADER_SIZE, &frame->header));
     if (frame->size < CF_PACK_HEADER_SIZE + CF_PACK_TRAILER_SIZE || frame->size > CF_PACK_MAX)
         return cf_fail_reason(CF_ERR_PACK_UNREADABLE, "short", "the pack has %llu bytes",
                               (unsigned long long)frame->size);
     uint8_t trailer[CF_PACK_TRAILER_SIZE];
-    CF_TRY(read_part(fd, frame->size - sizeof trailer, sizeof trailer, trailer));
+    CF_TRY(read_part(fd, at.base + frame->size - sizeof trailer, sizeof trailer, trailer));
     uint64_t table;
     uint32_t extents;
     CF_TRY(cf_pack_trailer_decode(cf_span_of(trailer, sizeof trailer), frame->size, &table, &extents));
-    return read_piece(fd, table, frame->size - table, &frame->tail);
+    return read_piece(fd, at.base + table, frame->size - table, &frame->tail);
 }
 
 static cf_err *source_packs(void *context, const uint64_t *numbers, size_t count, cf_pack_frame *frames) {
@@ -157,8 +226,11 @@ static cf_err *source_packs(void *context, const uint64_t *numbers, size_t count
 
 static cf_err *source_read(void *context, uint64_t pack, uint64_t offset, size_t size, uint8_t *out) {
     CF_AUTO_FD int fd = -1;
-    CF_TRY(open_pack(context, pack, &fd));
-    return read_part(fd, offset, size, out);
+    struct named at;
+    CF_TRY(open_pack(context, pack, &fd, &at));
+    if (offset > at.size || size > at.size - offset)
+        return cf_fail_reason(CF_ERR_PACK_UNREADABLE, "short", "the pack is shorter than it should be");
+    return read_part(fd, at.base + offset, size, out);
 }
 
 static cf_err *source_record(void *context, const cf_id16 *session, cf_buf *out) {
@@ -249,11 +321,80 @@ static cf_err *source_point(void *context, const cf_id32 *id, cf_buf *out) {
     return cf_file_read(folder->points, (const char *)names.data, CF_POINT_MAX, out);
 }
 
+/* ---- Relocation records ---- */
+
+struct record {
+    uint64_t number;
+    cf_id32 id;
+};
+
+static int compare_records(const void *left, const void *right) {
+    const struct record *a = left, *b = right;
+    return (a->number > b->number) - (a->number < b->number);
+}
+
+/* "<number>-<id>", like the name of a point. */
+static cf_err *list_records(const struct folder *folder, cf_buf *records) {
+    CF_AUTO(cf_dir) dir = NULL;
+    CF_TRY(cf_dir_new(&dir));
+    CF_AUTO_FD int fd = openat(folder->relocations, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return cf_os_fail(errno, "open", "relocations");
+    CF_TRY(cf_dir_start(dir, fd, "relocations"));
+    for (;;) {
+        cf_dir_entry entry;
+        struct record found = {0};
+        bool more;
+        CF_TRY(cf_dir_next(dir, &entry, &more));
+        if (!more) return cf_buf_check(records, "the list of relocation records");
+        if (parse_point_name(entry.name, entry.size, &found.number, &found.id))
+            cf_buf_put(records, &found, sizeof found);
+    }
+}
+
+static cf_err *source_relocations(void *context, cf_id32 **ids, size_t *count) {
+    const struct folder *folder = context;
+    CF_AUTO_BUF cf_buf found;
+    cf_buf_init(&found, 256u << 20);
+    if (folder->relocations >= 0) CF_TRY(list_records(folder, &found));
+    size_t total = found.size / sizeof(struct record);
+    CF_AUTO_FREE struct record *records = calloc(total + 1, sizeof *records);
+    cf_id32 *list = calloc(total + 1, sizeof *list);
+    if (!records || !list) {
+        free(list);
+        return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for %zu relocation records", total);
+    }
+    if (total) memcpy(records, found.data, found.size);
+    qsort(records, total, sizeof *records, compare_records);
+    for (size_t i = 0; i < total; i++) list[i] = records[i].id;
+    *ids = list;
+    *count = total;
+    return NULL;
+}
+
+static cf_err *source_relocation(void *context, const cf_id32 *id, cf_buf *out) {
+    const struct folder *folder = context;
+    CF_AUTO_BUF cf_buf found;
+    char name[82], hex[CF_HEX_SIZE(32)];
+    cf_buf_init(&found, 256u << 20);
+    cf_hex_encode(id->bytes, 32, hex);
+    if (folder->relocations >= 0) CF_TRY(list_records(folder, &found));
+    for (size_t at = 0; at < found.size; at += sizeof(struct record)) {
+        struct record one;
+        memcpy(&one, found.data + at, sizeof one);
+        if (!cf_id32_equal(&one.id, id)) continue;
+        snprintf(name, sizeof name, "%016llx-%s", (unsigned long long)one.number, hex);
+        return cf_file_read(folder->relocations, name, CF_RELOCATION_MAX, out);
+    }
+    return cf_fail(CF_ERR_OBJECT_MISSING, "relocation record %.16s is not there", hex);
+}
+
 static void source_close(void *context) {
     struct folder *folder = context;
     if (folder->packs >= 0) close(folder->packs);
     if (folder->records >= 0) close(folder->records);
     if (folder->points >= 0) close(folder->points);
+    if (folder->merged >= 0) close(folder->merged);
+    if (folder->relocations >= 0) close(folder->relocations);
     pthread_mutex_destroy(&folder->lock);
     free(folder->list);
     free(folder);
@@ -265,6 +406,8 @@ static const cf_source_ops folder_ops = {
     .record = source_record,
     .packs = source_packs,
     .read = source_read,
+    .relocations = source_relocations,
+    .relocation = source_relocation,
     .close = source_close,
 };
 
@@ -274,12 +417,17 @@ static cf_err *open_parts(struct folder *folder, const char *dir, const cf_id16 
     struct {
         const char *name;
         int *fd;
-    } parts[] = {{"packs", &folder->packs}, {"records", &folder->records}, {"points", &folder->points}};
+        bool may_lack;
+    } parts[] = {{"packs", &folder->packs, false},
+                 {"records", &folder->records, false},
+                 {"points", &folder->points, false},
+                 {"merged", &folder->merged, true},
+                 {"relocations", &folder->relocations, true}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         CF_AUTO_FREE char *path = cf_text_format("%s/servers/%s/%s", dir, hex, parts[i].name);
         if (!path) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for a path");
         *parts[i].fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (*parts[i].fd < 0) return cf_os_fail(errno, "open", path);
+        if (*parts[i].fd < 0 && (errno != ENOENT || !parts[i].may_lack)) return cf_os_fail(errno, "open", path);
     }
     return NULL;
 }
@@ -292,7 +440,8 @@ cf_err *cf_source_folder_open(const char *dir, const cf_id16 *server, cf_source 
         free(cf_take(source));
         return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory to open a folder of objects");
     }
-    folder->packs = folder->records = folder->points = -1;
+    folder->packs = folder->records = folder->points = folder->merged = folder->relocations = -1;
+    folder->server = *server;
     pthread_mutex_init(&folder->lock, NULL);
     *source = (cf_source){&folder_ops, folder};
     CF_TRY(open_parts(folder, dir, server));

@@ -16,8 +16,34 @@ void cf_pairs_add(cf_buf *out, uint64_t *last_pack, uint32_t *last_segment, uint
 bool cf_pairs_next(cf_cursor *cursor, uint64_t *pack, uint16_t *segment) {
     if (cf_cursor_left(cursor) == 0) return false;
     *pack = cf_cursor_varint_max(cursor, CF_PACK_NUMBER_MAX);
+    if (*pack == 0) return false; /* uses follow, or it is broken */
     *segment = (uint16_t)cf_cursor_varint_max(cursor, CF_SEGMENTS_MAX - 1);
     return !cursor->failed;
+}
+
+void cf_use_encode(const cf_use *use, cf_buf *out) {
+    cf_buf_put_varint(out, use->start);
+    cf_buf_put_varint(out, use->end - use->start);
+    cf_buf_put_varint(out, use->bytes);
+}
+
+void cf_uses_put(cf_buf *out, uint32_t count, cf_span uses) {
+    cf_buf_put_varint(out, 0);
+    cf_buf_put_varint(out, count);
+    cf_buf_put_span(out, uses);
+}
+
+bool cf_uses_begin(cf_cursor *cursor, uint32_t *count) {
+    *count = 0;
+    if (cursor->failed || cf_cursor_left(cursor) == 0) return false;
+    *count = (uint32_t)cf_cursor_varint_max(cursor, UINT32_MAX);
+    return !cursor->failed;
+}
+
+void cf_uses_next(cf_cursor *cursor, cf_use *use) {
+    use->start = (uint32_t)cf_cursor_varint_max(cursor, CF_SEGMENT_RAW_MAX);
+    use->end = use->start + (uint32_t)cf_cursor_varint_max(cursor, CF_SEGMENT_RAW_MAX);
+    use->bytes = (uint32_t)cf_cursor_varint_max(cursor, UINT32_MAX);
 }
 
 void cf_block_begin(cf_buf *out, const cf_cache_folder *folder) {

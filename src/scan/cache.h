@@ -92,4 +92,17 @@ bool cf_block_next(cf_cursor *cursor, cf_cache_entry *entry);
 void cf_pairs_add(cf_buf *out, uint64_t *last_pack, uint32_t *last_segment, uint64_t pack, uint16_t segment);
 bool cf_pairs_next(cf_cursor *cursor, uint64_t *pack, uint16_t *segment);
 
+/* Behind the pairs may stand what of the last `count` of them is used: for a content whose references are not at hand.
+ * cf_pairs_next ends there as at the end.                                                              */
+typedef struct cf_use {
+    uint32_t start, end; /* of the decompressed segment */
+    uint32_t bytes;      /* between those               */
+} cf_use;
+void cf_use_encode(const cf_use *use, cf_buf *out);
+/* cf_uses_put: uses are count encoded ones. */
+void cf_uses_put(cf_buf *out, uint32_t count, cf_span uses);
+/* cf_uses_begin: cursor where cf_pairs_next has ended; false: there are none. cf_uses_next: bad values fail the cursor. */
+bool cf_uses_begin(cf_cursor *cursor, uint32_t *count);
+void cf_uses_next(cf_cursor *cursor, cf_use *use);
+
 #endif

@@ -1,5 +1,6 @@
 #include "build_repo.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +14,8 @@
 #include "digest/digest.h"
 #include "os/dir.h"
 #include "os/file.h"
+#include "sealed/relocation.h"
+#include "visible/merged.h"
 
 enum { HIDDEN_MAX = 8 };
 
@@ -459,4 +462,75 @@ void build_flip(build *b, uint64_t pack, uint16_t segment) {
     assert_int_equal(fseek(file, -1, SEEK_CUR), 0);
     fputc(byte ^ 4, file);
     assert_int_equal(fclose(file), 0);
+}
+
+static void write_new(const build *b, const char *folder, const char *name, cf_span bytes) {
+    char server[CF_HEX_SIZE(16)];
+    cf_hex_encode(b->server.bytes, 16, server);
+    CF_AUTO_FREE char *dir = cf_text_format("%s/servers/%s/%s", b->dir, server, folder);
+    CF_AUTO_FREE char *path = cf_text_format("%s/%s", dir, name);
+    (void)mkdir(dir, 0700); /* it may be there */
+    FILE *file = fopen(path, "wbx");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes.data, 1, bytes.size, file), bytes.size);
+    assert_int_equal(fclose(file), 0);
+}
+
+void build_relocation(build *b, uint64_t number, const cf_ref *refs, size_t count) {
+    CF_AUTO_BUF cf_buf points, extra, healed, sealed, object;
+    CF_AUTO(cf_map) map = NULL;
+    CF_AUTO(cf_map) none = NULL;
+    uint8_t record[CF_RECORD_SIZE];
+    cf_buf_init(&points, 4096);
+    cf_buf_init(&extra, 4096);
+    cf_buf_init(&healed, 4096);
+    cf_buf_init(&sealed, CF_RELOCATION_SEALED_MAX);
+    cf_buf_init(&object, CF_RELOCATION_MAX);
+    good(cf_map_new(&map));
+    good(cf_map_new(&none));
+    for (size_t i = 0; i < count; i++) good(cf_map_add(map, refs[i].pack, refs[i].segment));
+    cf_relocation_points_encode(&b->last, 1, &points);
+    good(cf_map_encode(map, &(cf_map_header){0}, NULL, NULL, NULL, &extra));
+    good(cf_map_encode(none, &(cf_map_header){0}, NULL, NULL, NULL, &healed));
+    good(cf_record_seal(b->keys->master, &b->server, &b->session, b->session_key, record));
+    cf_relocation_frame frame = {.server = b->server,
+                                 .session = b->session,
+                                 .number = number,
+                                 .key_record = cf_span_of(record, sizeof record),
+                                 .points = cf_buf_span(&points),
+                                 .extra = cf_buf_span(&extra),
+                                 .healed = cf_buf_span(&healed)};
+    good(cf_relocation_seal(&frame, b->session_key, refs, count, frame.commitment, &sealed));
+    frame.sealed = cf_buf_span(&sealed);
+    good(cf_relocation_encode(&frame, &object));
+    uint8_t id[32];
+    char hex[CF_HEX_SIZE(32)];
+    good(cf_sha256(cf_buf_span(&object), id));
+    cf_hex_encode(id, 32, hex);
+    CF_AUTO_FREE char *name = cf_text_format("%016llx-%s", (unsigned long long)number, hex);
+    write_new(b, "relocations", name, cf_buf_span(&object));
+}
+
+void build_merge(build *b, uint64_t pack, uint32_t generation) {
+    CF_AUTO_BUF cf_buf body, object;
+    cf_buf_init(&body, CF_PACK_MAX);
+    cf_buf_init(&object, (size_t)2 * CF_PACK_MAX);
+    char *path = build_pack_path(b, pack);
+    good(cf_file_read(AT_FDCWD, path, CF_PACK_MAX, &body));
+    assert_int_equal(unlink(path), 0);
+    free(path);
+    cf_id16 id;
+    good(cf_random(id.bytes, sizeof id.bytes));
+    /* The one before it is only there to be passed over. */
+    cf_merged_pack packs[2] = {{.number = 1, .session = b->session, .generation = 1, .size = 7},
+                               {.number = pack, .session = b->session, .generation = generation, .size = body.size}};
+    size_t first = pack == 1 ? 1 : 0;
+    packs[first].offset = cf_merged_head_size(2 - first);
+    if (first == 0) packs[1].offset = packs[0].offset + packs[0].size;
+    cf_merged_head_encode(&b->server, &id, packs + first, 2 - first, &object);
+    if (first == 0) cf_buf_put(&object, "padding", 7);
+    cf_buf_put_span(&object, cf_buf_span(&body));
+    char hex[CF_HEX_SIZE(16)];
+    cf_hex_encode(id.bytes, 16, hex);
+    write_new(b, "merged", hex, cf_buf_span(&object));
 }

@@ -44,6 +44,11 @@ cf_id32 build_point(build *b, cf_ref tree, const char *source, bool delta);
 /* Before build_point: this segment is left out of the map, although it is used. */
 void build_hide(build *b, uint64_t pack, uint16_t segment);
 
+/* build_relocation: a record for the last point that says where these chunks stand now (ascending by ID; count >= 1). */
+void build_relocation(build *b, uint64_t number, const cf_ref *refs, size_t count);
+/* build_merge: the pack's object becomes one of a merged object, beside a copy of another pack's number. */
+void build_merge(build *b, uint64_t pack, uint32_t generation);
+
 /* Damage, after build_point. */
 char *build_pack_path(build *b, uint64_t pack);             /* the caller frees it */
 void build_flip(build *b, uint64_t pack, uint16_t segment); /* one bit of the stored segment */

@@ -45,7 +45,7 @@ static void close_build(opened *o) {
     cf_lane_free(o->lane);
     cf_reader_close(o->reader);
     cf_source_close(o->source);
-    build_free(o->b);
+    if (o->b) build_free(o->b);
 }
 
 static void fill(uint8_t *data, size_t size, unsigned seed) {
@@ -229,6 +229,82 @@ static void test_compacted_meanwhile(void **state) {
     close_build(&o);
 }
 
+/* Compaction puts packs into merged objects: read from there, and the highest generation counts. */
+static void test_merged(void **state) {
+    (void)state;
+    build *b = build_new(2);
+    cf_ref refs[6];
+    uint8_t data[5000];
+    for (unsigned i = 0; i < 6; i++) {
+        fill(data, sizeof data, i);
+        refs[i] = build_chunk(b, CF_KIND_DATA, data, sizeof data);
+        build_cut(b, CF_KIND_DATA);
+    }
+    (void)build_point(b, empty_dir(b), "/", false);
+    opened o = open_build(b);
+    CF_AUTO_BUF cf_buf chunk;
+    cf_buf_init(&chunk, CF_CHUNK_MAX);
+    good(cf_lane_chunk(o.lane, NULL, CF_KIND_DATA, &refs[2], &chunk));
+    close_build(&(opened){.lane = o.lane, .reader = o.reader, .source = o.source});
+    assert_int_not_equal(refs[2].pack, refs[0].pack);
+    build_merge(b, refs[2].pack, 3);
+    o = open_build(b);
+    for (unsigned i = 2; i < 4; i++) {
+        fill(data, sizeof data, i);
+        good(cf_lane_chunk(o.lane, NULL, CF_KIND_DATA, &refs[i], &chunk));
+        assert_memory_equal(chunk.data, data, sizeof data);
+    }
+    good(cf_reader_check_frame(o.reader, refs[2].pack, &chunk));
+    close_build(&o);
+}
+
+/* What an index knows, for test_elsewhere. */
+static cf_err *find_in_test(void *context, const cf_id32 *id, bool *found, cf_ref *ref) {
+    const cf_ref *known = context;
+    *found = cf_id32_equal(&known->id, id);
+    if (*found) *ref = *known;
+    return NULL;
+}
+
+/* Address, relocation, index: an error only when none of them has the chunk. */
+static void test_elsewhere(void **state) {
+    (void)state;
+    build *b = build_new(1);
+    cf_ref at[3];
+    uint8_t data[5000];
+    fill(data, sizeof data, 7);
+    for (unsigned i = 0; i < 3; i++) { /* the same chunk in three packs; the point's map is to know the first only */
+        at[i] = build_chunk(b, CF_KIND_DATA, data, sizeof data);
+        build_cut_pack(b, CF_KIND_DATA);
+        if (i) build_hide(b, at[i].pack, at[i].segment);
+    }
+    cf_id32 id = build_point(b, empty_dir(b), "/", false);
+    build_relocation(b, 1, &at[1], 1);
+    CF_AUTO_BUF cf_buf chunk;
+    cf_buf_init(&chunk, CF_CHUNK_MAX);
+    for (unsigned damaged = 0; damaged < 4; damaged++) {
+        static const unsigned order[] = {1, 0, 2}; /* the relocation first, when there is one */
+        if (damaged) build_flip(b, at[order[damaged - 1]].pack, 0);
+        for (unsigned with = 0; with < 2; with++) {
+            opened o = open_build(b);
+            cf_point *point;
+            if (with) cf_reader_use_finder(o.reader, &(cf_finder){find_in_test, &at[2]});
+            good(cf_reader_point_open(o.reader, &id, &point));
+            good(cf_reader_point_map(o.reader, point));
+            cf_err *err = cf_lane_chunk(o.lane, point->map, CF_KIND_DATA, &at[0], &chunk);
+            if (damaged < 2 || (damaged == 2 && with)) {
+                good(err);
+                assert_memory_equal(chunk.data, data, sizeof data);
+            } else {
+                bad(err, CF_ERR_SEGMENT_DAMAGED, "sum");
+            }
+            cf_point_close(point);
+            close_build(&(opened){.lane = o.lane, .reader = o.reader, .source = o.source});
+        }
+    }
+    build_free(b);
+}
+
 static void test_folders(void **state) {
     (void)state;
     static const unsigned parts[] = {0, 7, 3};
@@ -369,6 +445,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chunks),        cmocka_unit_test(test_outside_map),
         cmocka_unit_test(test_damaged_packs), cmocka_unit_test(test_compacted_meanwhile),
+        cmocka_unit_test(test_merged),        cmocka_unit_test(test_elsewhere),
         cmocka_unit_test(test_folders),       cmocka_unit_test(test_contents),
         cmocka_unit_test(test_points),
     };
