@@ -2,10 +2,12 @@
  * Makes a vault in FOLDER (which must not exist) whose one server has PACKS packs (312,500: 10 TB of 32 MiB) of 64
  * segments and POINTS recovery points (100, one a day), of which the older half has expired; FILES of the packs that die
  * stand in the store as empty objects. Then it reclaims while another thread does what requests of a backup do, and
- * prints times, memory, and how long those requests waited. */
+ * prints times, memory, and how long those requests waited. Within each pass reclaiming works and rests in turn, half a
+ * second each, so that requests with it and without it meet the same disk at the same time. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +26,7 @@ static uint64_t packs = 312500, points = 100, files = 1000, a_day;
 static int64_t wall = 1800000000;
 static cf_vault *vault;
 static cf_service service;
-static const cf_id16 server = {{7}}, session = {{8}};
+static const cf_id16 server = {{7}}, session = {{8}}, asking = {{9}};
 
 static void must(cf_err *err) {
     if (!err) return;
@@ -171,59 +173,158 @@ static void add_points(void) {
     }
 }
 
+/* ---- Reclaiming works and rests in turn ---- */
+
+static struct gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool closed;
+    atomic_bool resting; /* the pass stands at the gate */
+    double rested;
+} gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+static _Thread_local bool reclaims;
+
+/* Only where a pass holds no lock. */
+static void pass_gate(void) {
+    if (!reclaims) return;
+    pthread_mutex_lock(&gate.mutex);
+    if (gate.closed) {
+        double start = seconds();
+        atomic_store(&gate.resting, true);
+        while (gate.closed) pthread_cond_wait(&gate.changed, &gate.mutex);
+        atomic_store(&gate.resting, false);
+        gate.rested += seconds() - start;
+    }
+    pthread_mutex_unlock(&gate.mutex);
+}
+
+static void set_gate(bool closed) {
+    pthread_mutex_lock(&gate.mutex);
+    gate.closed = closed;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.mutex);
+}
+
+/* Linked with --wrap: before it takes the server's lock, and before it removes an object. */
+void __real_cf_service_lock(cf_service *of, const cf_id16 *id);
+void __wrap_cf_service_lock(cf_service *of, const cf_id16 *id);
+void __wrap_cf_service_lock(cf_service *of, const cf_id16 *id) {
+    pass_gate();
+    __real_cf_service_lock(of, id);
+}
+
+cf_err *__real_cf_objects_remove(cf_objects *objects, const char *key, bool *existed);
+cf_err *__wrap_cf_objects_remove(cf_objects *objects, const char *key, bool *existed);
+cf_err *__wrap_cf_objects_remove(cf_objects *objects, const char *key, bool *existed) {
+    pass_gate();
+    return __real_cf_objects_remove(objects, key, existed);
+}
+
+typedef struct turns_of {
+    atomic_bool end;
+} turns_of;
+
+static void *open_and_close(void *context) {
+    turns_of *self = context;
+    for (bool closed = true; !atomic_load(&self->end); closed = !closed) {
+        set_gate(closed);
+        usleep(500000);
+    }
+    set_gate(false);
+    return NULL;
+}
+
 /* ---- Requests meanwhile ---- */
 
+enum { SAMPLES = 1 << 20 };
+
 typedef struct waits {
-    atomic_bool stop;
-    uint64_t count, over_100;
-    double worst, sum;
+    double *took;
+    size_t count;
 } waits;
 
-/* The server's lock, a transaction, a row: as a commit or a heartbeat does. */
+typedef struct requester {
+    atomic_bool stop;
+    waits with, without;
+} requester;
+
+/* The server's lock, a transaction, a row: as a commit or a heartbeat does. One that saw both kinds counts as with. */
 static void *requests(void *context) {
-    waits *all = context;
+    requester *all = context;
+    uint64_t renewals = 0;
     while (!atomic_load(&all->stop)) {
+        bool rests = atomic_load(&gate.resting);
         double start = seconds();
         cf_service_lock(&service, &server);
         must(cf_records_begin(vault->records));
-        cf_err *err = cf_records_renew_session(vault->records, &server, &session, wall + 120);
+        cf_err *err = cf_records_renew_session(vault->records, &server, &asking, wall + (int64_t)++renewals);
         must(cf_records_finish(vault->records, err));
         cf_service_unlock(&service, &server);
-        double took = seconds() - start;
-        all->count++;
-        all->sum += took;
-        if (took > all->worst) all->worst = took;
-        all->over_100 += took > 0.1;
+        waits *kind = rests && atomic_load(&gate.resting) ? &all->without : &all->with;
+        if (kind->count < SAMPLES) kind->took[kind->count++] = seconds() - start;
         usleep(2000);
     }
     return NULL;
 }
 
-/* pass: else only the requests, for five seconds: what the disk makes them wait. */
-static void one_pass(const char *what, bool pass) {
+static int compare_times(const void *a, const void *b) {
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+static double at(const waits *one, double share) {
+    return one->count ? one->took[(size_t)((double)(one->count - 1) * share)] * 1e3 : 0;
+}
+
+static void print_waits(const char *what, waits *one) {
+    size_t over = 0;
+    qsort(one->took, one->count, sizeof *one->took, compare_times);
+    for (size_t i = 0; i < one->count; i++) over += one->took[i] > 0.1;
+    printf("    %-20s %6zu requests: median %6.1f ms, 99 %% %6.1f ms, at most %6.1f ms; %zu over 100 ms\n", what,
+           one->count, at(one, 0.5), at(one, 0.99), at(one, 1), over);
+}
+
+static void init_waits(waits *one) {
+    *one = (waits){calloc(SAMPLES, sizeof(double)), 0};
+    if (!one->took) exit(1);
+}
+
+static void one_pass(const char *what) {
     cf_reclaimer reclaimer = {vault, &service, NULL};
     cf_reclaim_report report = {0};
-    waits all = {0};
-    pthread_t thread;
+    requester all = {0};
+    turns_of turns = {0};
+    pthread_t requesting, turning;
+    init_waits(&all.with);
+    init_waits(&all.without);
     reset_peak();
     uint64_t before = peak_kib();
-    if (pthread_create(&thread, NULL, requests, &all) != 0) exit(1);
+    gate.rested = 0;
+    if (pthread_create(&requesting, NULL, requests, &all) || pthread_create(&turning, NULL, open_and_close, &turns))
+        exit(1);
     double start = seconds();
-    if (pass)
-        must(cf_reclaim_server(&reclaimer, &server, true, &report));
-    else
-        sleep(5);
+    reclaims = true;
+    must(cf_reclaim_server(&reclaimer, &server, true, &report));
+    reclaims = false;
     double took = seconds() - start;
+    uint64_t peak = peak_kib();
+    atomic_store(&turns.end, true);
     atomic_store(&all.stop, true);
-    (void)pthread_join(thread, NULL);
+    (void)pthread_join(requesting, NULL);
+    (void)pthread_join(turning, NULL);
     printf(
-        "%-28s %7.1f s  %6.0f MiB (%.0f before)  retired %llu segments, removed %llu packs, %llu points; %llu requests waited "
-        "%.1f ms on average, %.1f ms at most, %llu over 100 ms\n",
-        what, took, (double)peak_kib() / 1024, (double)before / 1024, (unsigned long long)report.retired_segments,
-        (unsigned long long)report.deleted_packs, (unsigned long long)report.deleted_points,
-        (unsigned long long)all.count, all.count ? all.sum / (double)all.count * 1e3 : 0, all.worst * 1e3,
-        (unsigned long long)all.over_100);
+        "%-28s %6.1f s and %.1f s of rest, %.0f MiB (%.0f before); retired %llu segments, removed %llu packs, %llu points\n",
+        what, took - gate.rested, gate.rested, (double)peak / 1024, (double)before / 1024,
+        (unsigned long long)report.retired_segments, (unsigned long long)report.deleted_packs,
+        (unsigned long long)report.deleted_points);
+    print_waits("without reclaiming", &all.without);
+    print_waits("with reclaiming", &all.with);
+    printf("    %-20s %28s %6.1f ms, 99 %% %6.1f ms, at most %6.1f ms\n", "difference", "median",
+           at(&all.with, 0.5) - at(&all.without, 0.5), at(&all.with, 0.99) - at(&all.without, 0.99),
+           at(&all.with, 1) - at(&all.without, 1));
     (void)fflush(stdout);
+    free(all.with.took);
+    free(all.without.took);
 }
 
 int main(int argc, char **argv) {
@@ -240,20 +341,22 @@ int main(int argc, char **argv) {
     must(cf_vault_init(&(cf_vault_init_options){argv[1], "bench", "https://localhost:1", NULL}, clock, &row));
     must(cf_vault_open(argv[1], CF_VAULT_SERVE, clock, &vault));
     service.vault = vault;
-    for (size_t i = 0; i < CF_STRIPES; i++) pthread_mutex_init(&service.stripes[i], NULL);
+    for (size_t i = 0; i < CF_STRIPES; i++) must(cf_turns_init(&service.stripes[i]));
     must(cf_records_add_server(vault->records, &(cf_server_row){.id = server, .name = "big", .next_number = 1}));
     must(cf_setting_change(vault, "compact_percent", "0"));
+    cf_session_row row_of = {
+        .server = server, .id = asking, .opened = wall, .lease_until = wall + 120, .state = "open"};
+    must(cf_records_add_session(vault->records, &row_of));
     double start = seconds();
     add_packs();
     add_points();
     printf("%llu packs, %llu points made in %.1f s\n", (unsigned long long)packs, (unsigned long long)points,
            seconds() - start);
-    one_pass("no reclaiming", false);
-    one_pass("first pass (retires)", true);
-    one_pass("nothing changed", true);
+    one_pass("first pass (retires)");
+    one_pass("nothing changed");
     wall += 8 * DAY;
-    one_pass("the grace is over (deletes)", true);
-    one_pass("nothing changed", true);
+    one_pass("the grace is over (deletes)");
+    one_pass("nothing changed");
     cf_vault_close(vault);
     return 0;
 }

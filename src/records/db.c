@@ -1,15 +1,18 @@
 #include "records/db.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "base/turns.h"
+#include "records/checkpoint.h"
 
 enum { CACHE_SIZE = 128, BUSY_MS = 15000 };
 
 struct cf_db {
     sqlite3 *handle;
-    pthread_mutex_t lock; /* recursive: a transaction's holder goes on calling */
+    cf_checkpoint *checkpoint;
+    cf_turns lock; /* a transaction's holder goes on calling; others come in the order of their asking */
     struct {
         const char *sql;
         sqlite3_stmt *statement;
@@ -26,25 +29,17 @@ static cf_err *fail_db(cf_db *db, const char *doing) {
 }
 
 static void lock(cf_db *db) {
-    pthread_mutex_lock(&db->lock);
+    cf_turns_lock(&db->lock);
 }
 
 static void unlock(cf_db *db) {
-    pthread_mutex_unlock(&db->lock);
-}
-
-static cf_err *init_lock(cf_db *db) {
-    pthread_mutexattr_t kind;
-    int err_no = pthread_mutexattr_init(&kind);
-    if (err_no == 0) err_no = pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_RECURSIVE);
-    if (err_no == 0) err_no = pthread_mutex_init(&db->lock, &kind);
-    return err_no ? cf_fail_errno(CF_ERR_INTERNAL, err_no, "cannot make a lock") : NULL;
+    cf_turns_unlock(&db->lock);
 }
 
 cf_err *cf_db_open(const char *path, bool create, cf_db **out) {
     cf_db *db = calloc(1, sizeof *db);
     if (!db) return cf_fail(CF_ERR_OUT_OF_MEMORY, "the database");
-    cf_err *err = init_lock(db);
+    cf_err *err = cf_turns_init(&db->lock);
     if (err) {
         free(db);
         return err;
@@ -59,6 +54,7 @@ cf_err *cf_db_open(const char *path, bool create, cf_db **out) {
                                        "PRAGMA trusted_schema=OFF; PRAGMA cache_size=-16384;"),
                       "%s", path);
     }
+    if (!err) err = cf_note(cf_checkpoint_new(db->handle, path, &db->lock, &db->checkpoint), "%s", path);
     if (err)
         cf_db_close(db);
     else
@@ -68,9 +64,10 @@ cf_err *cf_db_open(const char *path, bool create, cf_db **out) {
 
 void cf_db_close(cf_db *db) {
     if (!db) return;
+    cf_checkpoint_free(db->checkpoint);
     for (size_t i = 0; i < db->cached; i++) sqlite3_finalize(db->cache[i].statement);
     (void)sqlite3_close(db->handle); /* everything that mattered was committed */
-    pthread_mutex_destroy(&db->lock);
+    cf_turns_destroy(&db->lock);
     free(db);
 }
 
@@ -79,6 +76,10 @@ cf_err *cf_db_script(cf_db *db, const char *sql) {
     cf_err *err = sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK ? NULL : fail_db(db, "database");
     unlock(db);
     return err;
+}
+
+cf_err *cf_db_settle(cf_db *db) {
+    return cf_checkpoint_settle(db->checkpoint);
 }
 
 cf_err *cf_db_begin(cf_db *db) {

@@ -4,7 +4,9 @@
  * (NULL binds null), h const cf_id16 *, p const cf_id32 * (either NULL: null), b cf_span (data NULL: null).
  *
  * Threads: every function takes the connection's lock; cf_db_begin keeps it until commit or rollback, and
- * cf_db_query until cf_db_end, so that calls of one thread may nest.
+ * cf_db_query until cf_db_end, so that calls of one thread may nest. Threads get it in the order in which they asked: one
+ * that makes one small transaction after the other holds nobody up for longer than one of them. No COMMIT waits for
+ * the log to be carried over: records/checkpoint.h.
  * Fails: 900601 DATABASE; 900102 DISK_FULL.                                                             */
 #ifndef CF_RECORDS_DB_H
 #define CF_RECORDS_DB_H
@@ -20,6 +22,8 @@ typedef struct cf_db cf_db;
 /* cf_db_open: WAL, synchronous=FULL, foreign keys. create: the file may be new.                          */
 cf_err *cf_db_open(const char *path, bool create, cf_db **db) __attribute__((warn_unused_result));
 void cf_db_close(cf_db *db); /* NULL-safe */
+/* cf_db_settle: everything into the one file. Not in a transaction. */
+cf_err *cf_db_settle(cf_db *db) __attribute__((warn_unused_result));
 
 /* cf_db_begin: BEGIN IMMEDIATE. Transactions do not nest.                                                */
 cf_err *cf_db_begin(cf_db *db) __attribute__((warn_unused_result));

@@ -70,5 +70,5 @@ cf_err *cf_records_set_journal_next(cf_records *records, uint64_t sequence) {
 }
 
 cf_err *cf_records_settle(cf_records *records) {
-    return cf_db_script(records->db, "PRAGMA wal_checkpoint(TRUNCATE)");
+    return cf_db_settle(records->db);
 }

@@ -87,6 +87,9 @@ cf_err *cf_records_find_token(cf_records *records, const cf_id32 *sha256, bool *
     __attribute__((warn_unused_result));
 cf_err *cf_records_revoke_token(cf_records *records, const cf_id32 *sha256, int64_t now)
     __attribute__((warn_unused_result));
+/* cf_records_extend_token: valid until expires, when that is later than now; one that never expires stays so. */
+cf_err *cf_records_extend_token(cf_records *records, const cf_id32 *sha256, int64_t expires)
+    __attribute__((warn_unused_result));
 /* Those of a server that were not revoked. */
 cf_err *cf_records_list_tokens(cf_records *records, const cf_id16 *server, cf_token_row **rows, size_t *count)
     __attribute__((warn_unused_result));
@@ -190,7 +193,7 @@ typedef struct cf_pack_row {
     uint32_t generation;
     bool is_merged;
     cf_id16 merged;
-    uint64_t base; /* where the pack begins in its object */
+    uint64_t base;        /* where the pack begins in its object */
     bool referenced;      /* a point is known to have referred to it                                          */
     uint64_t after_point; /* the newest point's counter when it was committed: see reclaiming                 */
 } cf_pack_row;
@@ -219,11 +222,11 @@ typedef struct cf_point_row {
     int64_t received;
     bool has_retain_until;
     int64_t retain_until;
-    bool scheduled;     /* by the policy's schedule, for this slot; else on demand             */
+    bool scheduled; /* by the policy's schedule, for this slot; else on demand             */
     int64_t slot;
-    bool manual;        /* its selection is not the policy's                                    */
-    bool flagged;       /* something about it wants a look: it was published with warnings      */
-    bool expired;       /* it is not listed any more; its row stays as history                  */
+    bool manual;  /* its selection is not the policy's                                    */
+    bool flagged; /* something about it wants a look: it was published with warnings      */
+    bool expired; /* it is not listed any more; its row stays as history                  */
     int64_t expired_at;
     bool delta; /* its map is one against base, with this chain */
     cf_id32 base;

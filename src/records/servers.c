@@ -112,6 +112,11 @@ cf_err *cf_records_revoke_token(cf_records *records, const cf_id32 *sha256, int6
     return cf_db_run(records->db, NULL, "UPDATE tokens SET revoked=? WHERE sha256=? AND revoked=0", "ip", now, sha256);
 }
 
+cf_err *cf_records_extend_token(cf_records *records, const cf_id32 *sha256, int64_t expires) {
+    return cf_db_run(records->db, NULL, "UPDATE tokens SET expires=? WHERE sha256=? AND expires<>0 AND expires<?",
+                     "ipi", expires, sha256, expires);
+}
+
 cf_err *cf_records_list_tokens(cf_records *records, const cf_id16 *server, cf_token_row **out, size_t *count) {
     CF_AUTO_ROWS cf_db_rows rows = {0};
     CF_AUTO_FREE cf_token_row *list = NULL;
@@ -137,10 +142,11 @@ cf_err *cf_records_drop_expired_tokens(cf_records *records, int64_t before) {
 }
 
 cf_err *cf_records_add_credentials(cf_records *records, const cf_credentials_row *row) {
-    return cf_db_run(records->db, NULL,
-                     "INSERT INTO credentials(secret_sha256,purpose,issued,expires,sequence,server) VALUES(?,?,?,?,?,?)",
-                     "psiiih", &row->secret_sha256, row->purpose, row->issued, row->expires, (int64_t)row->sequence,
-                     row->has_server ? &row->server : NULL);
+    return cf_db_run(
+        records->db, NULL,
+        "INSERT INTO credentials(secret_sha256,purpose,issued,expires,sequence,server) VALUES(?,?,?,?,?,?)", "psiiih",
+        &row->secret_sha256, row->purpose, row->issued, row->expires, (int64_t)row->sequence,
+        row->has_server ? &row->server : NULL);
 }
 
 cf_err *cf_records_find_credentials(cf_records *records, const cf_id32 *secret_sha256, bool *found,

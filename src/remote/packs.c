@@ -271,7 +271,8 @@ static cf_err *read_info(const json_t *item, const char *what, cf_remote_pack_in
         info->kind = (cf_kind)cf_json_read_word(&reader, "kind", kinds, 2);
     info->size = cf_json_read_number(&reader, "size", 1, CF_PACK_MAX);
     info->segments = (uint32_t)cf_json_read_number(&reader, "segments", 0, CF_SEGMENTS_MAX + 1);
-    const json_t *retired = cf_json_read_optional_value(&reader, "retired"); /* vaults that never reclaim leave it out */
+    const json_t *retired =
+        cf_json_read_optional_value(&reader, "retired"); /* vaults that never reclaim leave it out */
     info->retired_segments = (uint32_t)json_array_size(retired);
     return cf_reply_done(&reader);
 }
@@ -284,7 +285,8 @@ static cf_err *read_retired(const json_t *list, const cf_remote_pack_info *packs
         if (packs[i].retired_segments == 0) continue;
         json_t *one = json_pack("{s:I, s:O}", "pack", (json_int_t)packs[i].number, "segments",
                                 json_object_get(json_array_get(list, i), "retired"));
-        if (json_array_append_new(dead, one) != 0) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of packs");
+        if (json_array_append_new(dead, one) != 0)
+            return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of packs");
     }
     if (!dead) return cf_fail(CF_ERR_OUT_OF_MEMORY, "no memory for the list of packs");
     return cf_segments_from_json(dead, what, out, count);

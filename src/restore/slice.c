@@ -206,14 +206,26 @@ static size_t same_segment(const cf_piece *pieces, size_t count) {
     return end;
 }
 
-static void fail_pieces(cf_lane_state *state, cf_piece *pieces, size_t count, cf_err *err) {
-    CF_AUTO(cf_err) owned = err;
+/* A chunk that is damaged where it should be. Takes why. */
+static cf_err *write_elsewhere(cf_lane_state *state, const cf_piece *piece, cf_err *why) {
+    CF_AUTO_BUF cf_buf bytes;
+    cf_buf_init(&bytes, CF_CHUNK_MAX);
+    CF_TRY(cf_lane_chunk_elsewhere(state->lane, state->run->point->map, CF_KIND_DATA, &piece->ref, why, &bytes));
+    return cf_item_write(piece->item, piece->offset, cf_span_of(bytes.data + piece->skip, piece->length));
+}
+
+/* Takes why: the segment of all these is. */
+static void write_all_elsewhere(cf_lane_state *state, cf_piece *pieces, size_t count, cf_err *why) {
+    CF_AUTO(cf_err) owned = why;
     for (size_t i = 0; i < count; i++) {
         /* Each file gets an error of its own: it is named with it. */
-        cf_err *copy = cf_fail_reason(cf_err_code(owned), cf_err_reason(owned), "%s", cf_err_message(owned));
-        cf_item_fail(pieces[i].item, copy);
+        cf_err *err = cf_fail_reason(cf_err_code(owned), cf_err_reason(owned), "%s", cf_err_message(owned));
+        bool wanted = !atomic_load(&pieces[i].item->failed) && !atomic_load(&state->run->stop);
+        if (wanted) err = write_elsewhere(state, &pieces[i], err);
+        if (err) cf_item_fail(pieces[i].item, err);
+        cf_progress_add(state->run->options->progress, 0, pieces[i].length);
+        cf_item_done(pieces[i].item, 1, state);
     }
-    drop_pieces(state, pieces, count);
 }
 
 static void write_one(cf_lane_state *state, const cf_segment *segment, const cf_piece *piece, cf_span *chunk,
@@ -227,7 +239,10 @@ static void write_one(cf_lane_state *state, const cf_segment *segment, const cf_
         *chunk = (cf_span){0};
         err = cf_lane_chunk_in(state->lane, segment, CF_KIND_DATA, &piece->ref, chunk);
     }
-    if (!err) err = cf_item_write(piece->item, piece->offset, cf_span_of(chunk->data + piece->skip, piece->length));
+    if (err)
+        err = write_elsewhere(state, piece, err);
+    else
+        err = cf_item_write(piece->item, piece->offset, cf_span_of(chunk->data + piece->skip, piece->length));
     if (err) cf_item_fail(piece->item, err);
     cf_progress_add(run->options->progress, 0, piece->length);
 }
@@ -238,7 +253,7 @@ static void write_segment(cf_lane_state *state, cf_piece *pieces, size_t count, 
     cf_err *err = cf_lane_segment_from(state->lane, state->run->point->map, CF_KIND_DATA, ref->pack, ref->segment,
                                        stored, &segment);
     if (err) {
-        fail_pieces(state, pieces, count, err);
+        write_all_elsewhere(state, pieces, count, err);
         return;
     }
     cf_span chunk = {0};

@@ -58,6 +58,14 @@ cf_err *cf_api_leases_add(cf_call *call) {
     return reply_lease(call);
 }
 
+/* A mount by another machine may be in use for days: its token lasts as long as it renews its lease, within a bound. */
+static cf_err *keep_token(cf_call *call) {
+    const cf_token_row *token = &call->token;
+    int64_t until = call->now + CF_READ_TOKEN_SECONDS, most = token->issued + CF_READ_TOKEN_MOST_SECONDS;
+    if (token->agent || token->expires == 0 || token->expires - call->now > CF_READ_TOKEN_SECONDS / 2) return NULL;
+    return cf_records_extend_token(call->vault->records, &token->sha256, until < most ? until : most);
+}
+
 cf_err *cf_api_leases_renew(cf_call *call) {
     cf_id16 id;
     bool found = false;
@@ -66,6 +74,7 @@ cf_err *cf_api_leases_renew(cf_call *call) {
     CF_TRY(cf_records_renew_lease(call->vault->records, &call->token.server, &id, call->now + CF_READ_LEASE_SECONDS,
                                   &found));
     if (!found) return cf_fail(CF_ERR_UNKNOWN_OBJECT, "this server has no read lease %s", call->argument);
+    CF_TRY(keep_token(call));
     return reply_lease(call);
 }
 

@@ -91,16 +91,16 @@ cf_err *cf_call_server(cf_call *call, cf_server_row *server) {
     return found ? NULL : cf_fail(CF_ERR_DATABASE, "a token belongs to a server that is not there");
 }
 
-static void *stripe(cf_service *service, const cf_id16 *server) {
+static cf_turns *stripe(cf_service *service, const cf_id16 *server) {
     return &service->stripes[server->bytes[0] % CF_STRIPES];
 }
 
 void cf_service_lock(cf_service *service, const cf_id16 *server) {
-    pthread_mutex_lock(stripe(service, server));
+    cf_turns_lock(stripe(service, server));
 }
 
 void cf_service_unlock(cf_service *service, const cf_id16 *server) {
-    pthread_mutex_unlock(stripe(service, server));
+    cf_turns_unlock(stripe(service, server));
 }
 
 cf_err *cf_object_put_same(cf_vault *vault, const char *key, cf_span bytes, const char *what) {

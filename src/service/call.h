@@ -2,9 +2,8 @@
 #ifndef CF_SERVICE_CALL_H
 #define CF_SERVICE_CALL_H
 
-#include <pthread.h>
-
 #include "base/text.h"
+#include "base/turns.h"
 #include "http/server.h"
 #include "proto/json.h"
 #include "service/rate.h"
@@ -14,8 +13,8 @@ enum { CF_STRIPES = 64, CF_JSON_BODY_MAX = 1 << 20 };
 
 typedef struct cf_service {
     cf_vault *vault;
-    cf_rate *rate;                       /* wrong passphrases, per server                              */
-    pthread_mutex_t stripes[CF_STRIPES]; /* a server's changes of more than one step, one at a time     */
+    cf_rate *rate;                /* wrong passphrases, per server                              */
+    cf_turns stripes[CF_STRIPES]; /* a server's changes of more than one step, one at a time     */
 } cf_service;
 
 typedef enum cf_auth {
@@ -134,7 +133,7 @@ cf_err *cf_api_points_put(cf_call *call);  /* api_commit.c */
 cf_err *cf_api_points_list(cf_call *call); /* api_points.c */
 cf_err *cf_api_points_get(cf_call *call);
 cf_err *cf_api_points_map(cf_call *call);
-cf_err *cf_api_damage(cf_call *call);     /* api_damage.c */
+cf_err *cf_api_damage(cf_call *call);          /* api_damage.c */
 cf_err *cf_api_relocations_put(cf_call *call); /* api_relocations.c */
 cf_err *cf_api_relocations_list(cf_call *call);
 cf_err *cf_api_relocations_get(cf_call *call);

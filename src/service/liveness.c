@@ -110,7 +110,7 @@ cf_err *cf_liveness_of(cf_vault *vault, const cf_point_row *point, cf_map **map)
 typedef struct findings {
     json_t *list;
     bool more;
-    cf_map *bad; /* damaged segments, and those that compaction leaves out: as good as missing; NULL: none */
+    cf_map *bad;    /* damaged segments, and those that compaction leaves out: as good as missing; NULL: none */
     cf_map *revive; /* retired segments that are needed; NULL: none */
 } findings;
 

@@ -7,7 +7,7 @@
 
 typedef struct cf_rebuild_report {
     uint64_t servers, tokens, credentials, blocks, slots, records, packs, points, problems;
-    uint64_t lost; /* merge: packs whose objects are gone: no longer in the database */
+    uint64_t lost;  /* merge: packs whose objects are gone: no longer in the database */
     uint64_t bytes; /* of packs */
 } cf_rebuild_report;
 

@@ -7,7 +7,7 @@
 #include "service/place.h"
 #include "service/reclaim_internal.h"
 
-enum { DOOM_PAGE = 256, DROP_PAGE = 256 };
+enum { DOOM_PAGE = 128, DROP_PAGE = 128 }; /* short: requests wait for it */
 
 cf_err *cf_reclaim_announce(cf_reclaim_pass *pass) {
     if (pass->deletion) return NULL;

@@ -3,7 +3,7 @@
 
 #include "service/reclaim_internal.h"
 
-enum { PAGE = 1000 };
+enum { PAGE = 250 }; /* short: requests of the same server wait for it */
 
 /* One transaction's work. */
 typedef struct page {

@@ -124,10 +124,14 @@ cf_err *cf_serve(cf_vault *vault, const cf_serve_options *options, cf_cancel *ca
     cf_service *service = calloc(1, sizeof *service);
     if (!service) return cf_fail(CF_ERR_OUT_OF_MEMORY, "the service");
     service->vault = vault;
-    for (size_t i = 0; i < CF_STRIPES; i++) pthread_mutex_init(&service->stripes[i], NULL);
     cf_err *err = cf_rate_new(&service->rate);
+    size_t stripes = 0;
+    while (!err && stripes < CF_STRIPES) {
+        err = cf_turns_init(&service->stripes[stripes]);
+        if (!err) stripes++;
+    }
     if (!err) err = serve(service, options, cancel);
-    for (size_t i = 0; i < CF_STRIPES; i++) pthread_mutex_destroy(&service->stripes[i]);
+    while (stripes > 0) cf_turns_destroy(&service->stripes[--stripes]);
     cf_rate_free(service->rate);
     free(service);
     return err;

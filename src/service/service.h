@@ -15,7 +15,8 @@ enum {
     CF_URL_SECONDS = 3600,
     CF_CHALLENGE_SECONDS = 120,
     CF_READ_TOKEN_SECONDS = 86400,
-    CF_JOB_SILENCE_SECONDS = 100, /* with what the service looks after in between, two minutes at most */
+    CF_READ_TOKEN_MOST_SECONDS = 30 * 86400, /* while a lease is renewed with it, from its issue */
+    CF_JOB_SILENCE_SECONDS = 100,            /* with what the service looks after in between, two minutes at most */
 };
 
 typedef struct cf_serve_options {

@@ -5,12 +5,8 @@
 #include "base/text.h"
 
 static const char *const FOLDERS[] = {
-    [CF_NAME_PACK] = "packs",
-    [CF_NAME_RECORD] = "records",
-    [CF_NAME_SLOT] = "slots",
-    [CF_NAME_POINT] = "points",
-    [CF_NAME_RELOCATION] = "relocations",
-    [CF_NAME_MERGED] = "merged",
+    [CF_NAME_PACK] = "packs",   [CF_NAME_RECORD] = "records",         [CF_NAME_SLOT] = "slots",
+    [CF_NAME_POINT] = "points", [CF_NAME_RELOCATION] = "relocations", [CF_NAME_MERGED] = "merged",
 };
 
 void cf_name_folder(cf_name_type type, const cf_id16 *server, char out[CF_NAME_MAX]) {

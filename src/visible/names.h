@@ -21,10 +21,11 @@ typedef enum cf_name_type {
 /* One name taken apart. Only the members that its type has are filled. */
 typedef struct cf_name {
     cf_name_type type;
-    cf_id16 server;      /* all but JOURNAL                                                */
-    cf_id16 session;     /* PACK, RECORD; MERGED: the object's own random ID               */
-    cf_id32 point;       /* POINT; RELOCATION: the record's ID                             */
-    uint64_t number;     /* PACK: pack number; SLOT: slot number; POINT: counter; JOURNAL: sequence; RELOCATION: its number */
+    cf_id16 server;  /* all but JOURNAL                                                */
+    cf_id16 session; /* PACK, RECORD; MERGED: the object's own random ID               */
+    cf_id32 point;   /* POINT; RELOCATION: the record's ID                             */
+    uint64_t
+        number; /* PACK: pack number; SLOT: slot number; POINT: counter; JOURNAL: sequence; RELOCATION: its number */
     uint32_t generation; /* PACK: 0 as first written; 1 and higher after compaction        */
 } cf_name;
 

@@ -39,7 +39,7 @@ class Story:
         """From now on a backup of the policy waits, at its beginning, until the gate opens."""
         script = self.stage.path('wait')
         with open(script, 'w') as f:
-            f.write(f'#!/bin/sh\nwhile [ ! -e {self.gate} ]; do sleep 0.05; done\n')
+            f.write(f'#!/bin/sh\nwhile [ ! -e {self.gate} ] && [ -e {script} ]; do sleep 0.05; done\n')
         os.chmod(script, 0o700)
         self.server.configure({'agent': {'kdf_memory': '19MiB', 'kdf_passes': 2, 'pack_size': '1MiB'},
                                'hooks': {'wait.pre': script, 'wait.timeout': '10min'}})

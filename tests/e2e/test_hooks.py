@@ -250,7 +250,8 @@ while True:
 
 @pytest.fixture
 def postgres(stage):
-    """A PostgreSQL of the test's own: real server, real tools."""
+    """A PostgreSQL of the test's own: real server, real tools. It runs as a user of its own."""
+    harness.need_ordinary_user()
     bins = sorted(glob.glob('/usr/lib/postgresql/*/bin'))
     assert bins, 'the package postgresql is missing (scripts/packages lists it)'
     folder, sockets = stage.path('pgdata'), stage.path('pg')

@@ -331,6 +331,18 @@ def test_read_token(vault, server, other):
     assert vault.call("GET", "/v1/self", read).json()["purpose"] == "read"
     lease = secrets.token_hex(16)
     vault.call("POST", "/v1/leases", read, json={"lease": lease, "kind": "restore", "points": [point.id.hex()]})
+    # The token lasts as long as its lease is renewed, for 30 days at most.
+    token_id, now = hashlib.sha256(token).digest(), int(time.time())
+    database = sqlite3.connect(vault.path / "vault.db", timeout=30)
+    for issued, expires, after in ((now, now + 80000, now + 80000), (now, now + 600, now + 86400),
+                                   (now - 30 * 86400 + 900, now + 600, now + 900)):
+        database.execute("UPDATE tokens SET issued=?, expires=? WHERE sha256=?", (issued, expires, token_id))
+        database.commit()
+        vault.call("POST", f"/v1/leases/{lease}:renew", read, json={})
+        assert 0 <= database.execute("SELECT expires FROM tokens WHERE sha256=?", (token_id,)).fetchone()[0] - after < 60
+    database.execute("UPDATE tokens SET issued=?, expires=? WHERE sha256=?", (now, now + 86400, token_id))
+    database.commit()
+    database.close()
     vault.call("DELETE", f"/v1/leases/{lease}", read)
     session = secrets.token_hex(16)
     with unchanged(vault):
