@@ -95,11 +95,6 @@ def begin(story, *args):
     return process
 
 
-def wake(pid):
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
-
-
 def go_on(process):
     os.kill(process.pid, signal.SIGCONT)
     out, err = process.communicate(timeout=60)
@@ -116,9 +111,7 @@ def test_readers_keep_what_they_read(stage, clock, clocked_vault, clocked_server
     mounted = mount.path(story.source)
     used = open(os.path.join(mounted, story.names[0]), 'rb')  # noqa: SIM115 (it is in use: it does not unmount itself)
     stage.exits.callback(used.close)
-    stage.exits.callback(wake, mount.pid)
     assert used.read(1000) == story.content[0][:1000]
-    os.kill(mount.pid, signal.SIGSTOP)
     assert story.leases() == ['mount', 'restore', 'verify']
     story.expire(held)
     before = story.generations()
@@ -132,7 +125,6 @@ def test_readers_keep_what_they_read(stage, clock, clocked_vault, clocked_server
     assert not [n for n in story.stored('packs') if any(n.startswith(f'{m:016x}-') and '.' not in n for m in moved)]
     assert any(held in name for name in story.stored('points'))
     clocked_server.run('throttle', 'off').ok()
-    os.kill(mount.pid, signal.SIGCONT)
     # All addresses that the readers had are of no use any more: too old, and of other objects.
     go_on(restore)
     go_on(verify)
