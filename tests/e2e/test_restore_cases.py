@@ -191,21 +191,22 @@ def test_cancelled_restore_says_what_is_missing(stage, server, rng):
 def test_network_is_cut_and_comes_back(stage, rng):
     """The agent in a network namespace of its own whose cable is pulled in mid-restore."""
     tag = f'{os.getpid() % 10000}'
-    space, inside, outside = f'cf{tag}', f'cfi{tag}', f'cfo{tag}'
-    stage.tool('ip', 'netns', 'add', space)
-    stage.exits.callback(subprocess.run, ['ip', 'netns', 'del', space], check=False)
-    stage.tool('ip', 'link', 'add', outside, 'type', 'veth', 'peer', 'name', inside, 'netns', space)
+    inside, outside = f'cfi{tag}', f'cfo{tag}'
+    holder = stage.spawn(['unshare', '--net', 'sleep', '600'])      # the namespace lives as long as this process
+    here = os.readlink('/proc/self/ns/net')
+    harness.wait_for(lambda: os.readlink(f'/proc/{holder.pid}/ns/net') != here)
+    stage.tool('ip', 'link', 'add', outside, 'type', 'veth', 'peer', 'name', inside, 'netns', str(holder.pid))
     stage.exits.callback(subprocess.run, ['ip', 'link', 'del', outside], check=False, stderr=subprocess.DEVNULL)
+    enter = ('nsenter', f'--net=/proc/{holder.pid}/ns/net')
     stage.tool('ip', 'addr', 'add', '10.213.7.1/30', 'dev', outside)
     stage.tool('ip', 'link', 'set', outside, 'up')
-    stage.tool('ip', '-n', space, 'addr', 'add', '10.213.7.2/30', 'dev', inside)
-    stage.tool('ip', '-n', space, 'link', 'set', inside, 'up')
+    stage.tool(*enter, 'ip', 'addr', 'add', '10.213.7.2/30', 'dev', inside)
+    stage.tool(*enter, 'ip', 'link', 'set', inside, 'up')
     vault = harness.Vault(stage)
     vault.url = f'https://10.213.7.1:{vault.port}'
     vault.init()
     vault.listen = f'10.213.7.1:{vault.port}'
     vault.start()
-    enter = ('ip', 'netns', 'exec', space)
     agent = harness.Agent(stage)
     agent.run('register', vault.credentials(), '--passphrase-file', agent.passphrase_file, wrapper=enter).ok()
     source = stage.path('source')

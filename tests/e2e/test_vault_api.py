@@ -806,7 +806,7 @@ def test_point_refused(vault, server, other):
         record, server.record = server.record, record_bytes(server.id, server.session)
         server.put_point(server.point([pack]), status=400)
         server.record = record
-        for data in (good.bytes[:-1], good.bytes[:100], b"", good.bytes[:200] + b"\0" + good.bytes[201:]):
+        for data in (good.bytes[:-1], good.bytes[:100], b"", good.bytes[:200] + bytes([good.bytes[200] ^ 0x40]) + good.bytes[201:]):
             server.refused("PUT", f"/v1/points/{hashlib.sha256(data).hexdigest()}", 400, 900201, data=data, headers=headers)
         # Missing segments: of a pack that is not there, above a pack's end, of another server, in the list only.
         absent = pack.number + 700
