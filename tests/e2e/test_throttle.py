@@ -110,8 +110,12 @@ def test_together(stage, rng):
     assert 7.2e6 <= got <= 8.8e6, f'{got / 1e6:.2f} Mbit/s instead of 8'
     agent.run('throttle', 'set', '--other', '3Mbit').ok()
     time.sleep(1.5)     # the rates are looked at twice a second
-    got = counter.rate(time.monotonic(), 2)
-    assert 2.2e6 <= got <= 3.8e6, f'{got / 1e6:.2f} Mbit/s instead of 3'
+    for _ in range(3):      # two seconds are few: a busy machine may leave the line unused in them
+        got = counter.rate(time.monotonic(), 2)
+        assert got <= 3.8e6, f'{got / 1e6:.2f} Mbit/s instead of 3'
+        if got >= 2.2e6:
+            break
+    assert got >= 2.2e6, f'{got / 1e6:.2f} Mbit/s instead of 3'
     agent.run('throttle', 'off').ok()       # the rest of the data in no time
     for job in jobs:
         out, err = job.communicate(timeout=60)
