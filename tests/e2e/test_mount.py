@@ -402,7 +402,9 @@ def test_what_cannot_be_mounted(stage, small):
     vault, agent, source = small
     folder = stage.path('there')
     os.mkdir(folder)
-    hidden = ('unshare', '--mount', 'sh', '-c', 'mount --bind /dev/null /dev/fuse && exec "$@"', 'sh')
+    # Only /dev is made private first: / need not be a mount point (a chroot).
+    hidden = ('unshare', '--mount', '--propagation', 'unchanged', 'sh', '-c',
+              'mount --make-rprivate /dev && mount --bind /dev/null /dev/fuse && exec "$@"', 'sh')
     took = []
     for _ in range(3):                                                 # the machine may be busy with other things
         started = time.monotonic()
